@@ -1,0 +1,182 @@
+"""A release's manifest: what it is, where it comes from and what it cost; signed by the coordinator.
+
+A release is a directory: `manifest.json`, `manifest.sig`, and the adapter in peft's own layout
+(`adapter_model.safetensors`, `adapter_config.json`), so that plain peft loads it too. The manifest names
+each file by SHA-256. Verification needs only the coordinator's public key, and no network.
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from fedcore import canonical
+from fedcore.adapter import AdapterSchema
+from fedcore.errors import TamperedRelease, TrustError
+from fedcore.identity import PublicIdentity, SigningIdentity
+
+__all__ = ["MANIFEST", "SIGNATURE", "PrivacySpend", "ReleaseManifest", "file_digest"]
+
+MANIFEST = "manifest.json"
+SIGNATURE = "manifest.sig"
+_CONTEXT = b"concordat/1/release\0"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrivacySpend:
+    """What an institution states that its part has cost, over all jobs on the same data.
+
+    Every figure follows from public plans, not from records.
+    """
+
+    institution: str
+    unit: str
+    relation: str
+    epsilon: float
+    """Of all releases so far on this data; infinite (null in JSON) after UnsafeNoNoise."""
+    delta: float
+    rounds: int
+    """Rounds of this job that the institution has answered so far."""
+    accountant: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON value; `from_dict` reads it back."""
+        value = asdict(self)
+        value["epsilon"] = self.epsilon if math.isfinite(self.epsilon) else None
+        return value
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> "PrivacySpend":
+        """Read a spend.
+
+        Raises:
+            TrustError: A field is missing, unknown or of the wrong type.
+        """
+        try:
+            fields = dict(value)
+            fields["epsilon"] = math.inf if fields["epsilon"] is None else float(fields["epsilon"])
+            fields["delta"] = float(fields["delta"])
+            fields["rounds"] = int(fields["rounds"])
+            spend = cls(**fields)
+        except (KeyError, TypeError, ValueError) as error:
+            raise TrustError("a privacy spend cannot be read") from error
+        text = (spend.institution, spend.unit, spend.relation, spend.accountant)
+        if not all(isinstance(t, str) and len(t) <= 200 for t in text) or math.isnan(spend.epsilon):
+            raise TrustError("a privacy spend cannot be read")
+        return spend
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleaseManifest:
+    """Everything that a reader of a release may rely on."""
+
+    job_id: str
+    task: str
+    base_name: str
+    base_digest: str
+    schema: AdapterSchema
+    schema_digest: str
+    plan_digest: str
+    state_digest: str
+    files: Mapping[str, str]
+    """File name -> SHA-256."""
+    strategy: str
+    rounds: int
+    contributors: Mapping[str, int]
+    """Institution -> rounds folded."""
+    spends: tuple[PrivacySpend, ...]
+    unsafe: tuple[str, ...]
+    """Whatever weakened a guarantee, such as "UnsafeNoNoise"; empty for an ordinary release."""
+    loss_base: float | None
+    loss_released: float | None
+    parent: str | None
+    """Digest of the manifest that this job started from, if any."""
+    code_version: str
+    created: str
+    """UTC, ISO 8601."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON value; `from_dict` reads it back."""
+        value = asdict(self)
+        value["files"] = dict(self.files)
+        value["contributors"] = dict(self.contributors)
+        value["spends"] = [s.to_dict() for s in self.spends]
+        return value
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> "ReleaseManifest":
+        """Read a manifest.
+
+        Raises:
+            TrustError: It cannot be read.
+        """
+        try:
+            fields = dict(value)
+            fields["schema"] = AdapterSchema.from_dict(fields["schema"])
+            fields["spends"] = tuple(PrivacySpend.from_dict(s) for s in fields["spends"])
+            fields["unsafe"] = tuple(fields["unsafe"])
+            return cls(**fields)
+        except (KeyError, TypeError) as error:
+            raise TrustError(f"a manifest cannot be read ({error})") from error
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the manifest: the release's identity."""
+        return canonical.digest(self.to_dict())
+
+    @property
+    def release_id(self) -> str:
+        """Job and the first twelve characters of the digest."""
+        return f"{self.job_id}-{self.digest[:12]}"
+
+    @property
+    def epsilon(self) -> float:
+        """The largest epsilon that any contributing institution states."""
+        return max((s.epsilon for s in self.spends), default=0.0)
+
+    def write(self, directory: Path, signer: SigningIdentity) -> None:
+        """Sign and write the manifest beside the files that it names."""
+        data = canonical.encode(self.to_dict())
+        (directory / MANIFEST).write_bytes(data)
+        (directory / SIGNATURE).write_text(signer.sign(_CONTEXT + data).hex() + "\n")
+
+    @classmethod
+    def verify(cls, directory: Path, signer: PublicIdentity) -> "ReleaseManifest":
+        """Read a release's manifest after checking signature and every file, offline.
+
+        Raises:
+            TamperedRelease: A file is missing, extra or changed, or the signature does not hold.
+        """
+        try:
+            data = (directory / MANIFEST).read_bytes()
+            signature = bytes.fromhex((directory / SIGNATURE).read_text().strip())
+            signer.verify(_CONTEXT + data, signature)
+            manifest = cls.from_dict(canonical.decode(data))
+        except (OSError, ValueError, TypeError) as error:
+            raise TamperedRelease(
+                f"the release {directory} cannot be read",
+                expected=f"{MANIFEST} and {SIGNATURE}",
+                do="fetch it again",
+            ) from error
+        except TrustError as error:
+            raise TamperedRelease(
+                f"the release {directory} does not verify: {error}", do="do not use it; fetch it again"
+            ) from error
+        present = {p.name for p in directory.iterdir() if p.is_file()} - {MANIFEST, SIGNATURE}
+        if present != set(manifest.files):
+            odd = sorted(present ^ set(manifest.files))[0]
+            raise TamperedRelease(
+                f"the release {directory} has a file too many or too few: {odd}", do="do not use it; fetch it again"
+            )
+        for name, expected in manifest.files.items():
+            if file_digest(directory / name) != expected:
+                raise TamperedRelease(f"the release's file {name} was changed", do="do not use it; fetch it again")
+        return manifest
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

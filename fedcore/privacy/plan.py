@@ -1,0 +1,231 @@
+"""The privacy plan: sampling, clipping, noise and accounting, coupled once.
+
+`plan.py` alone knows both a sampler and its accountant, so that neither can be paired with another's.
+Every field is public and is agreed before a record is read. A plan knows no model, adapter or round.
+
+>>> plan = PrivacyPlan(unit=PrivacyUnit(key="patient"), sampling_rate=0.01, steps_per_round=4,
+...                    expected_batch_units=16, examples_per_unit=2, clip_norm_l2=1.0,
+...                    noise_multiplier=0.7, delta=1e-5)
+>>> plan.event(rounds=2)
+DpEvent(sampler='poisson', sampling_rate=0.01, noise_multiplier=0.7, steps=8)
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from fedcore.errors import InvalidPlan
+from fedcore.privacy import accounting
+from fedcore.privacy.accounting import DpEvent
+from fedcore.privacy.units import PrivacyUnit
+
+__all__ = ["Forecast", "PrivacyPlan"]
+
+UNSAFE_NO_NOISE = "UnsafeNoNoise"
+GAUSSIAN = "gaussian"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrivacyPlan:
+    """What each institution does to its gradients in every round of a job.
+
+    Args:
+        unit: Whom the promise protects.
+        sampling_rate: Chance that a unit enters a step (Poisson), in (0, 1].
+        steps_per_round: Noisy optimiser steps in a round, >= 1.
+        expected_batch_units: What a noisy sum is divided by: a public number, so that the true number of
+            units does not show. Sampling rate times the institution's size is a good choice.
+        examples_per_unit: Largest number of examples that one unit gives to a step, >= 1.
+        clip_norm_l2: Largest L2 norm of one unit's gradient, > 0.
+        noise_multiplier: Noise standard deviation over `clip_norm_l2`. Zero only with UnsafeNoNoise.
+        delta: The delta at which every epsilon of this plan is stated, in (0, 1).
+        mechanism: "gaussian", or "UnsafeNoNoise" for research without privacy.
+    Raises:
+        InvalidPlan: A number is out of its range or not finite.
+    Reference: Abadi et al. 2016, arXiv:1607.00133.
+    """
+
+    unit: PrivacyUnit
+    sampling_rate: float
+    steps_per_round: int
+    expected_batch_units: float
+    examples_per_unit: int
+    clip_norm_l2: float
+    noise_multiplier: float
+    delta: float
+    mechanism: str = GAUSSIAN
+
+    def __post_init__(self) -> None:
+        def require(holds: bool, name: str, expected: str) -> None:
+            if not holds:
+                raise InvalidPlan(
+                    f"privacy plan: {name} is out of range", expected=expected, got=repr(getattr(self, name))
+                )
+
+        def number(name: str) -> float:
+            value = getattr(self, name)
+            require(isinstance(value, (int, float)) and not isinstance(value, bool), name, "a number")
+            require(math.isfinite(value), name, "a finite number")
+            return float(value)
+
+        require(isinstance(self.unit, PrivacyUnit), "unit", "a PrivacyUnit")
+        require(0 < number("sampling_rate") <= 1, "sampling_rate", "a rate in (0, 1]")
+        require(number("expected_batch_units") > 0, "expected_batch_units", "a number above 0")
+        require(number("clip_norm_l2") > 0, "clip_norm_l2", "a norm above 0")
+        require(0 < number("delta") < 1, "delta", "a number in (0, 1)")
+        for name in ("steps_per_round", "examples_per_unit"):
+            value = getattr(self, name)
+            require(type(value) is int and 1 <= value <= 1_000_000, name, "a whole number from 1 to 1,000,000")
+        require(self.mechanism in (GAUSSIAN, UNSAFE_NO_NOISE), "mechanism", f"{GAUSSIAN} or {UNSAFE_NO_NOISE}")
+        noise = number("noise_multiplier")
+        if self.is_private:
+            require(noise > 0, "noise_multiplier", "a number above 0 (research without noise: UnsafeNoNoise)")
+        else:
+            require(noise == 0, "noise_multiplier", "0 with UnsafeNoNoise")
+
+    @property
+    def is_private(self) -> bool:
+        """Whether noise is added at all."""
+        return self.mechanism == GAUSSIAN
+
+    def event(self, rounds: int = 1) -> DpEvent:
+        """What `rounds` rounds of this plan release from the data."""
+        return DpEvent(
+            sampler="poisson",
+            sampling_rate=self.sampling_rate,
+            noise_multiplier=self.noise_multiplier,
+            steps=self.steps_per_round * rounds,
+        )
+
+    def epsilon(self, rounds: int, *, before: Iterable[DpEvent] = ()) -> float:
+        """Epsilon at `delta` after `rounds` rounds, on top of what was released before."""
+        return accounting.epsilon([*before, self.event(rounds)], self.delta)
+
+    def noise_std_of_mean(self, institutions: int = 1) -> float:
+        """Standard deviation, per coordinate, of the noise in the step averaged over institutions."""
+        std = self.noise_multiplier * self.clip_norm_l2 / self.expected_batch_units
+        return std / math.sqrt(institutions)
+
+    def forecast(self, *, rounds: int, parameters: int, institutions: int, units: int | None = None) -> "Forecast":
+        """How large the noise is against the clipped signal, before anything is spent.
+
+        Args:
+            rounds: Rounds of the job.
+            parameters: How many numbers are trained (each receives noise).
+            institutions: How many institutions are averaged.
+            units: Units that one institution holds, where that is public; else taken from the plan.
+        """
+        return Forecast.of(self, rounds=rounds, parameters=parameters, institutions=institutions, units=units)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON value; `from_dict` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> "PrivacyPlan":
+        """Read a plan.
+
+        Raises:
+            InvalidPlan: A field is missing, unknown or out of range.
+        """
+        try:
+            fields = dict(value)
+            fields["unit"] = PrivacyUnit(**fields["unit"])
+            return cls(**fields)
+        except (KeyError, TypeError) as error:
+            raise InvalidPlan(f"a privacy plan cannot be read ({error})") from error
+
+    @classmethod
+    def calibrate(
+        cls,
+        *,
+        epsilon: float,
+        delta: float,
+        rounds: int,
+        unit: PrivacyUnit,
+        sampling_rate: float,
+        steps_per_round: int,
+        expected_batch_units: float,
+        examples_per_unit: int,
+        clip_norm_l2: float,
+    ) -> "PrivacyPlan":
+        """Find the least noise whose `rounds` rounds cost at most `epsilon` at `delta`.
+
+        Raises:
+            InvalidPlan: No noise multiplier up to 1,000 is enough, or a number is out of range.
+        """
+        fixed: dict[str, Any] = {
+            "unit": unit,
+            "sampling_rate": sampling_rate,
+            "steps_per_round": steps_per_round,
+            "expected_batch_units": expected_batch_units,
+            "examples_per_unit": examples_per_unit,
+            "clip_norm_l2": clip_norm_l2,
+            "delta": delta,
+        }
+        cls(noise_multiplier=1.0, **fixed)  # Checks the numbers before they are searched over.
+        noise = accounting.least_noise(
+            epsilon=epsilon, delta=delta, sampling_rate=sampling_rate, steps=steps_per_round * rounds
+        )
+        return cls(noise_multiplier=noise, **fixed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """What a plan can be expected to achieve, from public numbers only.
+
+    `noise_to_signal` is the L2 norm of the noise in one averaged step over the largest norm that the
+    clipped mean gradient can have. At 1 the noise is as long as the longest possible signal; runs that
+    learn something usually stay below about `WORTHWHILE`.
+    """
+
+    WORTHWHILE = 3.0
+
+    epsilon: float | None
+    delta: float
+    noise_to_signal: float
+    gain_expected: bool
+    units_needed: int | None
+    """About how many units one institution would need for a gain at the same epsilon, else None."""
+
+    @classmethod
+    def of(cls, plan: PrivacyPlan, *, rounds: int, parameters: int, institutions: int, units: int | None) -> "Forecast":
+        """See `PrivacyPlan.forecast`."""
+        if not plan.is_private:
+            return cls(epsilon=None, delta=plan.delta, noise_to_signal=0.0, gain_expected=True, units_needed=None)
+        held = units if units is not None else round(plan.expected_batch_units / plan.sampling_rate)
+        length = plan.noise_std_of_mean(institutions) * math.sqrt(parameters)
+        signal = plan.clip_norm_l2 * min(1.0, held * plan.sampling_rate / plan.expected_batch_units)
+        ratio = length / signal
+        epsilon = plan.epsilon(rounds)
+        return cls(
+            epsilon=epsilon,
+            delta=plan.delta,
+            noise_to_signal=ratio,
+            gain_expected=ratio <= cls.WORTHWHILE,
+            units_needed=None if ratio <= cls.WORTHWHILE else _units_needed(plan, held, ratio, cls.WORTHWHILE),
+        )
+
+    def describe(self) -> str:
+        """The forecast in one or two sentences."""
+        if self.epsilon is None:
+            return "No noise is added (UnsafeNoNoise): research only, never publishable."
+        words = (
+            f"The noise of one averaged step is {self.noise_to_signal:.1f} times the longest clipped signal "
+            f"at epsilon {self.epsilon:.2f} (delta {self.delta:g})."
+        )
+        if self.gain_expected:
+            return words + " Learning is to be expected."
+        return (
+            words + " No gain is to be expected: about "
+            f"{self.units_needed:,} units an institution would be needed at the same epsilon."
+        )
+
+
+def _units_needed(plan: PrivacyPlan, held: int, ratio: float, worthwhile: float) -> int:
+    """Units at which the same epsilon and rate leave `worthwhile`: the ratio falls as 1 / units."""
+    factor = ratio / worthwhile
+    rough = held * factor
+    magnitude = 10 ** max(0, math.floor(math.log10(max(rough, 1))) - 1)
+    return int(math.ceil(rough / magnitude) * magnitude)
