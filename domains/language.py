@@ -1,0 +1,567 @@
+"""Base language models: load by digest, attach LoRA, score sequences, write text.
+
+The only module of the house that imports peft and transformers. It knows nothing of privacy, rounds or
+budgets: it offers a loaded **Base**, the trainable **Adapted** on top of it, exact losses per sequence, and a
+**Writer**. Weights are read from safetensors alone, and no code that comes with a model is ever run.
+
+>>> from pathlib import Path
+>>> from simulations.tiny import make_tiny_base
+>>> base = Base.load(make_tiny_base(Path(tmp), "llama"))                          # doctest: +SKIP
+>>> schema = AdapterSchema.for_base(base.card, rank=2, alpha=4, targets=("q_proj",))  # doctest: +SKIP
+>>> adapted = base.adapt(schema, trains=("lora_A", "lora_B"))                     # doctest: +SKIP
+>>> batch = collate([base.encode("Facts: a", "Note: b", 32)], base.device)        # doctest: +SKIP
+>>> adapted.sequence_losses(batch).shape                                          # doctest: +SKIP
+torch.Size([1])
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, final
+
+import numpy as np
+import peft
+import torch
+import transformers
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers.pytorch_utils import Conv1D
+
+from domains import bases
+from fedcore.adapter import AdapterSchema, AdapterState, FloatArray, ModelCard, ModuleShape, TensorSpec
+from fedcore.errors import BaseMismatch, ModelError, UnsupportedModel
+
+__all__ = [
+    "Adapted",
+    "Base",
+    "Encoded",
+    "Quantization",
+    "TokenBatch",
+    "Writer",
+    "collate",
+    "mean_loss",
+    "set_threads",
+    "write_random",
+]
+
+Quantization = Literal["none", "4bit", "8bit"]
+
+_IGNORED = -100
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+_PROBE = (3, 5)
+"""Sequences and tokens of the probe that finds where LoRA can attach; unequal, so that axes cannot be confused."""
+
+
+def _require_versions() -> None:
+    """The libraries' internals are relied on here; another line of versions must be tried first."""
+    for name, low, high in (("peft", (0, 21), (0, 22)), ("transformers", (5, 20), (6, 0))):
+        found = version(name)
+        major, minor = (int(part) for part in found.split(".")[:2])
+        if not low <= (major, minor) < high:
+            wanted = f">={low[0]}.{low[1]},<{high[0]}.{high[1]}"
+            raise ModelError(f"{name} has another version", expected=wanted, got=found, do="install concordat[domains]")
+
+
+_require_versions()
+transformers.utils.logging.set_verbosity_error()
+transformers.utils.logging.disable_progress_bar()
+
+
+def set_threads(threads: int) -> None:
+    """Let torch use this many CPU threads in this process."""
+    torch.set_num_threads(threads)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Encoded:
+    """One example as tokens: `labels` are -100 on the prompt; `label` is a class, for classifiers."""
+
+    ids: tuple[int, ...]
+    labels: tuple[int, ...]
+    label: int | None = None
+
+    def __repr__(self) -> str:
+        return "Encoded"
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class TokenBatch:
+    """Sequences padded on the right to one length; labels are -100 on prompts and padding."""
+
+    input_ids: Int[Tensor, "sequences tokens"]
+    attention_mask: Int[Tensor, "sequences tokens"]
+    labels: Int[Tensor, "sequences tokens"]
+    class_labels: Int[Tensor, "sequences"] | None = None
+
+    def __repr__(self) -> str:
+        return "TokenBatch"
+
+
+def collate(encoded: Sequence[Encoded], device: torch.device | str = "cpu") -> TokenBatch:
+    """Pad sequences on the right to the longest of them.
+
+    The padding token is 0: it is masked from attention and from the loss, so its value changes nothing.
+    """
+    width = max(len(e.ids) for e in encoded)
+    ids = torch.zeros(len(encoded), width, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    labels = torch.full_like(ids, _IGNORED)
+    for row, example in enumerate(encoded):
+        length = len(example.ids)
+        ids[row, :length] = torch.tensor(example.ids)
+        labels[row, :length] = torch.tensor(example.labels)
+        mask[row, :length] = 1
+    classes = [e.label for e in encoded if e.label is not None]
+    return TokenBatch(
+        input_ids=ids.to(device),
+        attention_mask=mask.to(device),
+        labels=labels.to(device),
+        class_labels=torch.tensor(classes, device=device) if len(classes) == len(encoded) else None,
+    )
+
+
+@final
+class Base:
+    """A loaded base model, frozen, in evaluation mode. Make one with `Base.load`."""
+
+    def __init__(self, *, model: nn.Module, tokenizer: Any, path: Path, digest: str, card: ModelCard | None) -> None:
+        self.model: Any = model
+        self.tokenizer = tokenizer
+        self.path = path
+        self.device: torch.device = self.model.get_input_embeddings().weight.device
+        self._kind: Literal["causal", "classifier"] = "classifier" if _is_classifier(self.model.config) else "causal"
+        self._attachable, self._plain_head = self._probe()
+        self.card = card or self._describe(digest)
+        self._adapted: Adapted | None = None
+
+    @classmethod
+    def load(
+        cls,
+        path: Path | str,
+        *,
+        expected_digest: str | None = None,
+        dtype: str = "float32",
+        quantization: Quantization = "none",
+        device: str | None = None,
+    ) -> "Base":
+        """Load a base and establish which one it is.
+
+        Guarantee: the digest is computed from the files that are loaded, and compared with `card.json`
+        where there is one and with `expected_digest` where it is given, before any weight is used.
+
+        Args:
+            path: A prepared base (`domains.bases`), any directory in transformers' layout with safetensors
+                weights, or a hub id such as "org/name".
+            expected_digest: The base that a plan or release names.
+            dtype: "float32" or "bfloat16". Adapters are float32 either way.
+            quantization: "4bit" and "8bit" need a CUDA GPU and bitsandbytes.
+            device: "cpu", "cuda:1", ... or "auto" to spread one model over several GPUs. None: the first
+                GPU if there is one, else the CPU.
+        Raises:
+            BaseMismatch: The files are not those of the card or of `expected_digest`.
+            UnsupportedModel: The model or the way to load it is not supported on this machine.
+            ModelError: There is no base at `path`, or it cannot be read.
+        """
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        options = _load_options(dtype, quantization, device)
+        directory = bases.resolve(path)
+        card = bases.read_card(directory)
+        digest = bases.digest_of(directory)
+        for expected, who in ((card.digest if card else None, "its card"), (expected_digest, "the plan or release")):
+            if expected is not None and digest != expected:
+                raise BaseMismatch(
+                    f"the base at {directory} is not the one that {who} names",
+                    expected=expected[:16],
+                    got=digest[:16],
+                    do="prepare the right base with 'concordat model add'",
+                )
+        try:
+            config = transformers.AutoConfig.from_pretrained(directory, local_files_only=True)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(directory, local_files_only=True)
+            if _is_classifier(config) and (quantization != "none" or dtype != "float32"):
+                raise UnsupportedModel("a classifier's head is trained in float32", do="use float32, unquantised")
+            kind = "AutoModelForSequenceClassification" if _is_classifier(config) else "AutoModelForCausalLM"
+            model = getattr(transformers, kind).from_pretrained(
+                directory, config=config, local_files_only=True, use_safetensors=True, **options
+            )
+        except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+            raise ModelError(
+                f"the base at {directory} cannot be loaded ({type(error).__name__})",
+                expected="a causal language model or sequence classifier that transformers knows",
+                do="check the directory",
+            ) from error
+        if tokenizer.pad_token_id is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        model.config.pad_token_id = tokenizer.pad_token_id
+        model.requires_grad_(False)
+        model.eval()
+        return cls(model=model, tokenizer=tokenizer, path=directory, digest=digest, card=card)
+
+    def encode(self, prompt: str, target: str, max_tokens: int, *, label: int | None = None) -> Encoded:
+        """Turn an example into at most `max_tokens` tokens.
+
+        A causal example is the prompt, the target and the end token, cut on the right. A prompt too long
+        gives way until at least one token in four is the target's (all of a shorter target), so that every
+        example teaches something. A classifier sees the prompt alone.
+        """
+        if self._kind == "classifier":
+            ids = self.tokenizer(prompt, truncation=True, max_length=max_tokens)["input_ids"]
+            return Encoded(ids=tuple(ids), labels=(_IGNORED,) * len(ids), label=label)
+        start = self._prompt_ids(prompt)
+        end = [*self.tokenizer(target, add_special_tokens=False)["input_ids"], self.tokenizer.eos_token_id]
+        start = start[: max_tokens - min(len(end), max(1, max_tokens // 4))]
+        end = end[: max_tokens - len(start)]
+        return Encoded(ids=(*start, *end), labels=((_IGNORED,) * len(start)) + tuple(end), label=label)
+
+    def adapt(self, schema: AdapterSchema, trains: Sequence[str]) -> "Adapted":
+        """Attach the LoRA layers of a schema, once; everything else stays frozen.
+
+        The same schema gives the same modules again, so hooks on them persist; another schema replaces them.
+
+        Args:
+            schema: What to attach; its base must be this one.
+            trains: The parts that require gradients: some of "lora_A", "lora_B", "head".
+        Raises:
+            BaseMismatch: The schema is of another base, or its shapes are not those of the modules here.
+            UnsupportedModel: A module that cannot be trained privately, such as an expert or a router.
+        """
+        if schema.base_digest != self.card.digest:
+            raise BaseMismatch(
+                "the adapter belongs to another base",
+                expected=schema.base_digest[:16],
+                got=self.card.digest[:16],
+                do="load the base that the plan names",
+            )
+        if self._adapted is None or self._adapted.schema.digest != schema.digest:
+            paths = self._check(schema)
+            if self._adapted is not None:
+                self.model = self._adapted.module.unload()
+                self._adapted = None
+            self._adapted = Adapted(base=self, schema=schema, paths=paths)
+        for name, parameter in self._adapted.parameters.items():
+            parameter.requires_grad_(TensorSpec(name=name, shape=()).part in trains)
+        return self._adapted
+
+    @contextmanager
+    def without_adapter(self) -> Iterator[None]:
+        """The base alone, whatever is attached."""
+        attached: AbstractContextManager[Any] = (
+            self._adapted.module.disable_adapter() if self._adapted is not None else nullcontext()
+        )
+        # disable_adapter re-enables gradients on every adapter tensor when it ends; put back what was.
+        kept = {n: p.requires_grad for n, p in self._adapted.parameters.items()} if self._adapted is not None else {}
+        try:
+            with attached:
+                yield
+        finally:
+            for name, wanted in kept.items():
+                if self._adapted is not None:
+                    self._adapted.parameters[name].requires_grad_(wanted)
+
+    def sequence_losses(self, batch: TokenBatch) -> Float[Tensor, "sequences"]:
+        """Mean cross entropy of each sequence's target tokens (classifier: of its label), float32.
+
+        Each sequence's loss depends on that sequence alone, so that its gradient is its own. The output
+        layer is applied to target positions only: with prompts and a large vocabulary, most of its work.
+        """
+        inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+        if self._kind == "classifier":
+            if batch.class_labels is None:
+                raise ModelError("a classifier's examples need a label each", do="use a task of kind 'classify'")
+            return functional.cross_entropy(self.model(**inputs).logits.float(), batch.class_labels, reduction="none")
+        targets = batch.labels[:, 1:]
+        kept: Bool[Tensor, "sequences tokens"] = targets != _IGNORED
+        if self._plain_head:
+            hidden = self.model.base_model(**inputs, use_cache=False).last_hidden_state
+            logits = self.model.get_output_embeddings()(hidden[:, :-1][kept])
+        else:
+            logits = self.model(**inputs, use_cache=False).logits[:, :-1][kept]
+        losses = functional.cross_entropy(logits.float(), targets[kept], reduction="none")
+        # A mean over all tokens of the batch would tie one sequence's gradient to the others' lengths.
+        grid = losses.new_zeros(kept.shape).masked_scatter(kept, losses)
+        means: Tensor = grid.sum(dim=1) / kept.sum(dim=1).clamp(min=1)
+        return means
+
+    def _prompt_ids(self, prompt: str) -> list[int]:
+        """The prompt with the start token that the model expects, and never an end token."""
+        ids: list[int] = list(self.tokenizer(prompt)["input_ids"])
+        while ids and ids[-1] == self.tokenizer.eos_token_id and len(ids) > 1:
+            ids.pop()
+        return ids or [self.tokenizer.eos_token_id]
+
+    @torch.no_grad()
+    def _probe(self) -> tuple[dict[str, ModuleShape], bool]:
+        """Find the linear modules that see (sequence, token) rows, once each; and whether logits = head(hidden).
+
+        A per-sample gradient is exact only where the batch comes first. Experts and routers see tokens of all
+        sequences mixed, so they do not qualify, whatever their names are.
+        """
+        seen: dict[str, list[torch.Size]] = {}
+        handles = []
+        output = self.model.get_output_embeddings() if self._kind == "causal" else None
+        for path, module in self.model.named_modules():
+            if isinstance(module, nn.Linear | Conv1D) and module is not output:
+
+                def note(_module: nn.Module, given: tuple[Tensor, ...], path: str = path) -> None:
+                    seen.setdefault(path, []).append(given[0].shape)
+
+                handles.append(module.register_forward_pre_hook(note))
+        ids = torch.arange(_PROBE[0] * _PROBE[1], device=self.device).reshape(_PROBE) % self.model.config.vocab_size
+        inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        try:
+            logits = self.model(**inputs).logits
+        finally:
+            for handle in handles:
+                handle.remove()
+        shapes = {}
+        for path, calls in seen.items():
+            if len(calls) == 1 and len(calls[0]) == 3 and calls[0][:2] == _PROBE:
+                shapes[path] = _shape(path, self.model.get_submodule(path))
+        if output is None:
+            return shapes, False
+        hidden = self.model.base_model(**inputs, use_cache=False).last_hidden_state
+        return shapes, bool(torch.equal(output(hidden), logits))
+
+    def _describe(self, digest: str) -> ModelCard:
+        """The public card of a base that has none yet."""
+        config = self.model.config
+        head: tuple[TensorSpec, ...] = ()
+        if self._kind == "classifier":
+            name = _head_name(self.model)
+            tensors = self.model.get_submodule(name).named_parameters(prefix=name)
+            head = tuple(sorted((TensorSpec(name=n, shape=tuple(p.shape)) for n, p in tensors), key=lambda t: t.name))
+        return ModelCard(
+            name=self.path.name,
+            digest=digest,
+            kind=self._kind,
+            architecture=type(self.model).__name__.split("For")[0].removesuffix("LMHeadModel"),
+            modules=tuple(self._attachable[path] for path in sorted(self._attachable)),
+            head=head,
+            labels=int(config.num_labels) if self._kind == "classifier" else 0,
+        )
+
+    def _check(self, schema: AdapterSchema) -> tuple[str, ...]:
+        """Require that every LoRA tensor of the schema fits a module here; return their paths."""
+        paths = []
+        for spec in schema.part("lora_A"):
+            path = spec.name.removesuffix(".lora_A")
+            shape = self._attachable.get(path)
+            if shape is None:
+                raise UnsupportedModel(
+                    f"LoRA cannot be trained privately on {path!r}",
+                    expected="a linear module that sees each sequence by itself (not an expert, router or output layer)",
+                    do="choose other targets, such as those of the attention",
+                )
+            wanted = AdapterSchema.for_base(
+                ModelCard(name="", digest=schema.base_digest, kind="causal", architecture="", modules=(shape,)),
+                rank=schema.rank,
+                alpha=schema.alpha,
+                targets=(path,),
+            )
+            have = {t.name: t.shape for t in schema.tensors}
+            for tensor in wanted.tensors:
+                if have.get(tensor.name) != tensor.shape:
+                    raise BaseMismatch(
+                        f"the tensor {tensor.name} does not fit this base",
+                        expected=str(tensor.shape),
+                        got=str(have.get(tensor.name)),
+                        do="derive the schema from this base's card",
+                    )
+            paths.append(path)
+        if {(t.name, t.shape) for t in schema.part("head")} != {(t.name, t.shape) for t in self.card.head}:
+            raise BaseMismatch("the adapter's head does not fit this base", do="derive the schema from its card")
+        return tuple(paths)
+
+
+@final
+class Adapted:
+    """A base with LoRA attached. `module` is the peft model; make one with `Base.adapt`.
+
+    The model stays in evaluation mode (no dropout). The trainable modules are peft's `lora_A` and `lora_B`
+    linears and a classifier's head, each called once a forward pass with the batch first.
+    """
+
+    def __init__(self, *, base: Base, schema: AdapterSchema, paths: tuple[str, ...]) -> None:
+        self.base = base
+        self.schema = schema
+        head = _head_name(base.model) if schema.part("head") else None
+        config = peft.LoraConfig(
+            r=schema.rank,
+            lora_alpha=schema.alpha,
+            target_modules=list(paths),
+            modules_to_save=[head] if head else None,
+            lora_dropout=0.0,
+            bias="none",
+            fan_in_fan_out=isinstance(base.model.get_submodule(paths[0]), Conv1D) if paths else False,
+        )
+        self.module: Any = peft.get_peft_model(base.model, config)
+        self.module.eval()
+        found = dict(self.module.named_parameters())
+        self.parameters: dict[str, nn.Parameter] = {}
+        for spec in schema.tensors:
+            name = _peft_name(spec, head)
+            if name not in found or tuple(found[name].shape) != spec.shape:
+                raise UnsupportedModel(f"peft did not attach {spec.name} in the expected shape", expected=str(spec.shape))
+            self.parameters[spec.name] = found[name]
+        extra = sum(p.requires_grad for p in found.values()) - sum(p.requires_grad for p in self.parameters.values())
+        if extra:
+            raise UnsupportedModel(f"peft attached {extra} tensors that the schema does not name")
+
+    @torch.no_grad()
+    def load(self, state: AdapterState) -> None:
+        """Set every tensor from a state.
+
+        Raises:
+            BaseMismatch: The state is of another schema.
+        """
+        if state.schema.digest != self.schema.digest:
+            raise BaseMismatch("the adapter's state has another schema", do="adapt the base with the state's schema")
+        for name, array in state.tensors.items():
+            self.parameters[name].copy_(torch.tensor(array))
+
+    def read(self, names: Iterable[str]) -> dict[str, FloatArray]:
+        """Copies of the named tensors, float32."""
+        return {
+            name: self.parameters[name].detach().to("cpu", torch.float32).numpy().astype(np.float32, copy=True)
+            for name in names
+        }
+
+    def sequence_losses(self, batch: TokenBatch) -> Float[Tensor, "sequences"]:
+        """As `Base.sequence_losses`, with the adapter."""
+        return self.base.sequence_losses(batch)
+
+
+@torch.no_grad()
+def mean_loss(base: Base, adapted: Adapted | None, examples: Iterable[Encoded], batch: int = 8) -> float:
+    """Mean over examples of each one's loss; `adapted` None measures the base alone.
+
+    Raises:
+        ModelError: There are no examples.
+    """
+    ordered = sorted(examples, key=lambda e: len(e.ids))
+    if not ordered:
+        raise ModelError("there are no examples to measure a loss on")
+    total = 0.0
+    with base.without_adapter() if adapted is None else nullcontext():
+        for start in range(0, len(ordered), batch):
+            losses = base.sequence_losses(collate(ordered[start : start + batch], base.device))
+            total += math.fsum(losses.tolist())
+    return total / len(ordered)
+
+
+@final
+class Writer:
+    """Writes text with a base, with or without its adapter; keys and values are cached between tokens."""
+
+    def __init__(self, base: Base, adapted: Adapted | None = None) -> None:
+        if base.card.kind != "causal":
+            raise UnsupportedModel("a classifier cannot write text", expected="a causal language model")
+        self._base = base
+        self._adapted = adapted
+
+    @torch.no_grad()
+    def write(self, prompts: Sequence[str], *, max_new_tokens: int, temperature: float, seed: int) -> list[str]:
+        """Continue each prompt until the end token or `max_new_tokens`.
+
+        Args:
+            prompts: Padded on the left, with padding masked.
+            max_new_tokens: Most tokens to write, >= 1.
+            temperature: 0 takes the likeliest token each time; otherwise the distribution is sampled whole.
+            seed: Decides the samples; the process's own random state is untouched.
+        """
+        if not prompts:
+            return []
+        base = self._base
+        rows = [base._prompt_ids(p) for p in prompts]
+        width = max(map(len, rows))
+        pad = base.tokenizer.pad_token_id
+        ids = torch.tensor([[pad] * (width - len(r)) + r for r in rows], device=base.device)
+        mask = torch.tensor([[0] * (width - len(r)) + [1] * len(r) for r in rows], device=base.device)
+        sampling: dict[str, Any] = {"do_sample": False}
+        if temperature > 0:
+            sampling = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
+        config = transformers.GenerationConfig(
+            max_new_tokens=max_new_tokens,
+            pad_token_id=pad,
+            eos_token_id=base.tokenizer.eos_token_id,
+            use_cache=True,
+            **sampling,
+        )
+        devices = range(torch.cuda.device_count()) if base.device.type == "cuda" else []
+        with base.without_adapter() if self._adapted is None else nullcontext(), torch.random.fork_rng(devices):
+            torch.manual_seed(seed)
+            out = base.model.generate(input_ids=ids, attention_mask=mask, generation_config=config)
+        return [str(t) for t in base.tokenizer.batch_decode(out[:, width:], skip_special_tokens=True)]
+
+
+def write_random(directory: Path, config: Mapping[str, Any], *, seed: int) -> None:
+    """Write a model with random weights from its configuration, in transformers' layout, without a tokenizer.
+
+    For tests and dry runs: the smallest thing that loads as a base.
+    """
+    architecture = str(config["architectures"][0])
+    settings = transformers.AutoConfig.for_model(**config)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = getattr(transformers, architecture)(settings)
+    model.save_pretrained(directory)
+
+
+def _load_options(dtype: str, quantization: str, device: str) -> dict[str, Any]:
+    """Arguments of from_pretrained, or the reason why this machine cannot do it."""
+    if dtype not in _DTYPES:
+        raise UnsupportedModel("the dtype is not known", expected="float32 or bfloat16", got=repr(dtype))
+    if device != "cpu" and not torch.cuda.is_available():
+        raise UnsupportedModel(f"the device {device!r} is not there", expected="'cpu' on this machine")
+    options: dict[str, Any] = {"dtype": _DTYPES[dtype], "device_map": device}
+    if device == "cpu":
+        del options["device_map"]
+    if quantization == "none":
+        return options
+    if quantization not in ("4bit", "8bit"):
+        raise UnsupportedModel("the quantization is not known", expected="none, 4bit or 8bit", got=repr(quantization))
+    if device == "cpu":
+        raise UnsupportedModel(
+            f"{quantization} weights need a CUDA GPU", got="the CPU", do="use quantization = 'none' on this machine"
+        )
+    if find_spec("bitsandbytes") is None:
+        raise UnsupportedModel(f"{quantization} weights need bitsandbytes", do="install concordat[gpu]")
+    if quantization == "4bit":
+        config = transformers.BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=_DTYPES[dtype]
+        )
+    else:
+        config = transformers.BitsAndBytesConfig(load_in_8bit=True)
+    return {**options, "quantization_config": config}
+
+
+def _is_classifier(config: Any) -> bool:
+    return any(name.endswith("ForSequenceClassification") for name in config.architectures or ())
+
+
+def _head_name(model: Any) -> str:
+    """The classifier's last module: what lies outside the encoder."""
+    for name in ("classifier", "score"):
+        if hasattr(model, name):
+            return name
+    raise UnsupportedModel(f"the head of {type(model).__name__} is not known", expected="a 'classifier' or 'score'")
+
+
+def _shape(path: str, module: nn.Module) -> ModuleShape:
+    """Logical sizes: transformers' Conv1D stores its weight as (inputs, outputs)."""
+    if isinstance(module, Conv1D):
+        return ModuleShape(path=path, inputs=int(module.weight.shape[0]), outputs=int(module.weight.shape[1]))
+    linear: Any = module
+    return ModuleShape(path=path, inputs=int(linear.in_features), outputs=int(linear.out_features))
+
+
+def _peft_name(spec: TensorSpec, head: str | None) -> str:
+    """Where peft keeps a tensor of a schema."""
+    if spec.part == "head" and head is not None:
+        return f"base_model.model.{head}.modules_to_save.default{spec.name.removeprefix(head)}"
+    return f"base_model.model.{spec.name}.default.weight"
