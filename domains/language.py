@@ -2,7 +2,8 @@
 
 The only module of the house that imports peft and transformers. It knows nothing of privacy, rounds or
 budgets: it offers a loaded **Base**, the trainable **Adapted** on top of it, exact losses per sequence, and a
-**Writer**. Weights are read from safetensors alone, and no code that comes with a model is ever run.
+**Writer**. Weights are read from safetensors alone, and no code that comes with a model is ever run. It is
+longer than most files here because everything that leans on those two libraries must stand in one place.
 
 >>> from pathlib import Path
 >>> from simulations.tiny import make_tiny_base
@@ -15,9 +16,9 @@ torch.Size([1])
 """
 
 import math
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,12 +28,13 @@ import numpy as np
 import peft
 import torch
 import transformers
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
 
 from domains import bases
+from domains._tokens import IGNORED, Encoded, TokenBatch, collate
 from fedcore.adapter import AdapterSchema, AdapterState, FloatArray, ModelCard, ModuleShape, TensorSpec
 from fedcore.errors import BaseMismatch, ModelError, UnsupportedModel
 
@@ -44,6 +46,7 @@ __all__ = [
     "TokenBatch",
     "Writer",
     "collate",
+    "convert_gguf",
     "mean_loss",
     "set_threads",
     "write_random",
@@ -51,7 +54,6 @@ __all__ = [
 
 Quantization = Literal["none", "4bit", "8bit"]
 
-_IGNORED = -100
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _PROBE = (3, 5)
 """Sequences and tokens of the probe that finds where LoRA can attach; unequal, so that axes cannot be confused."""
@@ -77,64 +79,17 @@ def set_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
-class Encoded:
-    """One example as tokens: `labels` are -100 on the prompt; `label` is a class, for classifiers."""
-
-    ids: tuple[int, ...]
-    labels: tuple[int, ...]
-    label: int | None = None
-
-    def __repr__(self) -> str:
-        return "Encoded"
-
-
-@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
-class TokenBatch:
-    """Sequences padded on the right to one length; labels are -100 on prompts and padding."""
-
-    input_ids: Int[Tensor, "sequences tokens"]
-    attention_mask: Int[Tensor, "sequences tokens"]
-    labels: Int[Tensor, "sequences tokens"]
-    class_labels: Int[Tensor, "sequences"] | None = None
-
-    def __repr__(self) -> str:
-        return "TokenBatch"
-
-
-def collate(encoded: Sequence[Encoded], device: torch.device | str = "cpu") -> TokenBatch:
-    """Pad sequences on the right to the longest of them.
-
-    The padding token is 0: it is masked from attention and from the loss, so its value changes nothing.
-    """
-    width = max(len(e.ids) for e in encoded)
-    ids = torch.zeros(len(encoded), width, dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    labels = torch.full_like(ids, _IGNORED)
-    for row, example in enumerate(encoded):
-        length = len(example.ids)
-        ids[row, :length] = torch.tensor(example.ids)
-        labels[row, :length] = torch.tensor(example.labels)
-        mask[row, :length] = 1
-    classes = [e.label for e in encoded if e.label is not None]
-    return TokenBatch(
-        input_ids=ids.to(device),
-        attention_mask=mask.to(device),
-        labels=labels.to(device),
-        class_labels=torch.tensor(classes, device=device) if len(classes) == len(encoded) else None,
-    )
-
-
 @final
 class Base:
     """A loaded base model, frozen, in evaluation mode. Make one with `Base.load`."""
 
-    def __init__(self, *, model: nn.Module, tokenizer: Any, path: Path, digest: str, card: ModelCard | None) -> None:
-        self.model: Any = model
+    def __init__(self, *, model: Any, tokenizer: Any, path: Path, digest: str, card: ModelCard | None) -> None:
+        self.model = model
         self.tokenizer = tokenizer
         self.path = path
         self.device: torch.device = self.model.get_input_embeddings().weight.device
         self._kind: Literal["causal", "classifier"] = "classifier" if _is_classifier(self.model.config) else "causal"
+        self._limit: int = getattr(model.config, "max_position_embeddings", None) or 1 << 30
         self._attachable, self._plain_head = self._probe()
         self.card = card or self._describe(digest)
         self._adapted: Adapted | None = None
@@ -198,6 +153,8 @@ class Base:
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
         model.config.pad_token_id = tokenizer.pad_token_id
+        # What a model's author thinks of sampling must not leak into ours.
+        model.generation_config = transformers.GenerationConfig()
         model.requires_grad_(False)
         model.eval()
         return cls(model=model, tokenizer=tokenizer, path=directory, digest=digest, card=card)
@@ -210,13 +167,14 @@ class Base:
         example teaches something. A classifier sees the prompt alone.
         """
         if self._kind == "classifier":
-            ids = self.tokenizer(prompt, truncation=True, max_length=max_tokens)["input_ids"]
-            return Encoded(ids=tuple(ids), labels=(_IGNORED,) * len(ids), label=label)
+            ids = self.tokenizer(prompt, truncation=True, max_length=min(max_tokens, self._limit))["input_ids"]
+            return Encoded(ids=tuple(ids), labels=(IGNORED,) * len(ids), label=label)
+        max_tokens = min(max_tokens, self._limit)
         start = self._prompt_ids(prompt)
         end = [*self.tokenizer(target, add_special_tokens=False)["input_ids"], self.tokenizer.eos_token_id]
         start = start[: max_tokens - min(len(end), max(1, max_tokens // 4))]
         end = end[: max_tokens - len(start)]
-        return Encoded(ids=(*start, *end), labels=((_IGNORED,) * len(start)) + tuple(end), label=label)
+        return Encoded(ids=(*start, *end), labels=((IGNORED,) * len(start)) + tuple(end), label=label)
 
     def adapt(self, schema: AdapterSchema, trains: Sequence[str]) -> "Adapted":
         """Attach the LoRA layers of a schema, once; everything else stays frozen.
@@ -240,7 +198,7 @@ class Base:
         if self._adapted is None or self._adapted.schema.digest != schema.digest:
             paths = self._check(schema)
             if self._adapted is not None:
-                self.model = self._adapted.module.unload()
+                self.model = self._adapted.detach()
                 self._adapted = None
             self._adapted = Adapted(base=self, schema=schema, paths=paths)
         for name, parameter in self._adapted.parameters.items():
@@ -263,7 +221,7 @@ class Base:
                 if self._adapted is not None:
                     self._adapted.parameters[name].requires_grad_(wanted)
 
-    def sequence_losses(self, batch: TokenBatch) -> Float[Tensor, "sequences"]:
+    def sequence_losses(self, batch: TokenBatch) -> Float[Tensor, " sequences"]:
         """Mean cross entropy of each sequence's target tokens (classifier: of its label), float32.
 
         Each sequence's loss depends on that sequence alone, so that its gradient is its own. The output
@@ -273,15 +231,19 @@ class Base:
         if self._kind == "classifier":
             if batch.class_labels is None:
                 raise ModelError("a classifier's examples need a label each", do="use a task of kind 'classify'")
+            # A decoder's head reads the last token that is not padding, which it knows by its id.
+            inputs["input_ids"] = batch.input_ids.masked_fill(batch.attention_mask == 0, self.tokenizer.pad_token_id)
             return functional.cross_entropy(self.model(**inputs).logits.float(), batch.class_labels, reduction="none")
         targets = batch.labels[:, 1:]
-        kept: Bool[Tensor, "sequences tokens"] = targets != _IGNORED
+        kept: Bool[Tensor, "sequences tokens"] = targets != IGNORED
         if self._plain_head:
             hidden = self.model.base_model(**inputs, use_cache=False).last_hidden_state
-            logits = self.model.get_output_embeddings()(hidden[:, :-1][kept])
+            logits = self.model.get_output_embeddings()(hidden[:, :-1][kept.to(hidden.device)])
         else:
             logits = self.model(**inputs, use_cache=False).logits[:, :-1][kept]
-        losses = functional.cross_entropy(logits.float(), targets[kept], reduction="none")
+        # Parts of one model may lie on several GPUs; on one device these moves do nothing.
+        losses = functional.cross_entropy(logits.float(), targets[kept].to(logits.device), reduction="none")
+        losses = losses.to(kept.device)
         # A mean over all tokens of the batch would tie one sequence's gradient to the others' lengths.
         grid = losses.new_zeros(kept.shape).masked_scatter(kept, losses)
         means: Tensor = grid.sum(dim=1) / kept.sum(dim=1).clamp(min=1)
@@ -325,7 +287,7 @@ class Base:
         if output is None:
             return shapes, False
         hidden = self.model.base_model(**inputs, use_cache=False).last_hidden_state
-        return shapes, bool(torch.equal(output(hidden), logits))
+        return shapes, bool(torch.equal(output(hidden).to(logits.device), logits))
 
     def _describe(self, digest: str) -> ModelCard:
         """The public card of a base that has none yet."""
@@ -354,7 +316,7 @@ class Base:
             if shape is None:
                 raise UnsupportedModel(
                     f"LoRA cannot be trained privately on {path!r}",
-                    expected="a linear module that sees each sequence by itself (not an expert, router or output layer)",
+                    expected="a linear module that sees whole sequences: no expert, router or output layer",
                     do="choose other targets, such as those of the attention",
                 )
             wanted = AdapterSchema.for_base(
@@ -399,18 +361,33 @@ class Adapted:
             bias="none",
             fan_in_fan_out=isinstance(base.model.get_submodule(paths[0]), Conv1D) if paths else False,
         )
-        self.module: Any = peft.get_peft_model(base.model, config)
+        with warnings.catch_warnings():
+            # peft asks transformers for a name that transformers has just renamed.
+            warnings.simplefilter("ignore", FutureWarning)
+            self.module: Any = peft.get_peft_model(base.model, config)
         self.module.eval()
         found = dict(self.module.named_parameters())
         self.parameters: dict[str, nn.Parameter] = {}
         for spec in schema.tensors:
             name = _peft_name(spec, head)
             if name not in found or tuple(found[name].shape) != spec.shape:
-                raise UnsupportedModel(f"peft did not attach {spec.name} in the expected shape", expected=str(spec.shape))
+                raise UnsupportedModel(
+                    f"peft did not attach {spec.name} in the expected shape", expected=str(spec.shape)
+                )
             self.parameters[spec.name] = found[name]
         extra = sum(p.requires_grad for p in found.values()) - sum(p.requires_grad for p in self.parameters.values())
         if extra:
             raise UnsupportedModel(f"peft attached {extra} tensors that the schema does not name")
+
+    def detach(self) -> Any:
+        """Take the adapter off and return the base model as it was; this object is of no use afterwards."""
+        head = _head_name(self.base.model) if self.schema.part("head") else None
+        # peft would leave the trained head in place of the base's own.
+        original = self.base.model.get_submodule(head).original_module if head else None
+        model = self.module.unload()
+        if head:
+            setattr(model, head, original)
+        return model
 
     @torch.no_grad()
     def load(self, state: AdapterState) -> None:
@@ -431,7 +408,7 @@ class Adapted:
             for name in names
         }
 
-    def sequence_losses(self, batch: TokenBatch) -> Float[Tensor, "sequences"]:
+    def sequence_losses(self, batch: TokenBatch) -> Float[Tensor, " sequences"]:
         """As `Base.sequence_losses`, with the adapter."""
         return self.base.sequence_losses(batch)
 
@@ -473,12 +450,21 @@ class Writer:
             max_new_tokens: Most tokens to write, >= 1.
             temperature: 0 takes the likeliest token each time; otherwise the distribution is sampled whole.
             seed: Decides the samples; the process's own random state is untouched.
+        Raises:
+            ModelError: Prompt and text together are longer than the model can read.
         """
         if not prompts:
             return []
         base = self._base
         rows = [base._prompt_ids(p) for p in prompts]
         width = max(map(len, rows))
+        if width + max_new_tokens > base._limit:
+            raise ModelError(
+                "the prompt and the text to write do not fit the model",
+                expected=f"at most {base._limit} tokens together",
+                got=str(width + max_new_tokens),
+                do="shorten the input",
+            )
         pad = base.tokenizer.pad_token_id
         ids = torch.tensor([[pad] * (width - len(r)) + r for r in rows], device=base.device)
         mask = torch.tensor([[0] * (width - len(r)) + [1] * len(r) for r in rows], device=base.device)
@@ -510,6 +496,26 @@ def write_random(directory: Path, config: Mapping[str, Any], *, seed: int) -> No
         torch.manual_seed(seed)
         model = getattr(transformers, architecture)(settings)
     model.save_pretrained(directory)
+
+
+def convert_gguf(file: Path, directory: Path) -> None:
+    """Write a GGUF file's model as float32 safetensors, with its tokenizer, in transformers' layout.
+
+    Raises:
+        ModelError: The file cannot be read.
+    """
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+        plain = transformers.GgufConfig(gguf_file=file.name, dequantize=True)
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            file.parent, gguf_file=file.name, dtype=torch.float32, quantization_config=plain
+        )
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        raise ModelError(
+            f"{file.name} cannot be read as GGUF ({type(error).__name__})", do="install its package again"
+        ) from error
+    model.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
 
 
 def _load_options(dtype: str, quantization: str, device: str) -> dict[str, Any]:

@@ -35,6 +35,7 @@ __all__ = [
     "seal_plan",
     "seal_refusal",
     "seal_reply",
+    "seal_unread",
     "unpack_arrays",
 ]
 
@@ -113,6 +114,21 @@ def seal_reply(
 def seal_refusal(plan: RoundPlan, institution: str, code: str, signer: SigningIdentity) -> Envelope:
     """A node's refusal: one reason code, never text."""
     return _seal("refusal", {**_binding(plan, institution), "code": code}, b"", signer)
+
+
+def seal_unread(envelope: Envelope, institution: str, code: str, signer: SigningIdentity) -> Envelope:
+    """A refusal of a message whose plan could not be trusted or read.
+
+    It is bound to whatever plan the message names, so that the coordinator learns the code where the
+    message was its own; otherwise it is bound to nothing and answers no plan.
+    """
+    binding: dict[str, Any] = {"job": "", "round": 0, "plan": "", "institution": institution}
+    try:
+        plan = canonical.decode(envelope.header[:HEADER_LIMIT_BYTES])["plan"]
+        binding |= {"job": str(plan["job_id"])[:64], "round": int(plan["round"]), "plan": canonical.digest(plan)}
+    except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
+        pass  # Nothing that can be named: the code alone is sent.
+    return _seal("refusal", {**binding, "code": code}, b"", signer)
 
 
 def read_reply(

@@ -87,15 +87,28 @@ def _epsilon(events: tuple[DpEvent, ...], delta: float) -> float:
         return 0.0
     if any(e.noise_multiplier == 0 for e in events):
         return math.inf
-    accountant = PLDAccountant(value_discretization_interval=1e-3)
+    accountant = PLDAccountant(value_discretization_interval=_interval(events))
     for e in events:
         gaussian = dp_event.GaussianDpEvent(e.noise_multiplier)
         accountant.compose(dp_event.PoissonSampledDpEvent(e.sampling_rate, gaussian), e.steps)
     return float(accountant.get_epsilon(delta))
 
 
+def _interval(events: tuple[DpEvent, ...]) -> float:
+    """Spacing of the discretised privacy loss: a tenth of the root-mean-square loss of a step.
+
+    Coarser than that, rounding outweighs the loss itself when the rate is low and the noise large: at
+    rate 0.001, noise 8 and 1,000 steps a spacing of 0.001 overstates epsilon 2.8 times.
+    """
+    variance = sum(e.steps * e.sampling_rate**2 * math.expm1(min(1 / e.noise_multiplier, 7.0) ** 2) for e in events)
+    return max(1e-7, min(1e-3, 0.1 * math.sqrt(variance / sum(e.steps for e in events))))
+
+
 def least_noise(*, epsilon: float, delta: float, sampling_rate: float, steps: int) -> float:
     """The least noise multiplier (to 1 part in 1,000, rounded up) whose steps cost at most `epsilon`.
+
+    A margin of 0.2 % stays, so that a ledger whose second accountant rounds up a little further (Opacus'
+    PRV: by 0.1 %) still affords the whole job at a limit of `epsilon`.
 
     Raises:
         InvalidPlan: `epsilon` is not above zero, or a multiplier of 1,000 is not enough.
@@ -108,7 +121,8 @@ def least_noise(*, epsilon: float, delta: float, sampling_rate: float, steps: in
         return _epsilon((event,), delta)
 
     high = 1.0
-    while cost(high) > epsilon:
+    target = epsilon * 0.998
+    while cost(high) > target:
         high *= 2
         if high > 1000:
             raise InvalidPlan(
@@ -117,5 +131,5 @@ def least_noise(*, epsilon: float, delta: float, sampling_rate: float, steps: in
     low = high / 2 if high > 1 else 0.2
     while high - low > 1e-3 * high:
         middle = (low + high) / 2
-        low, high = (middle, high) if cost(middle) > epsilon else (low, middle)
+        low, high = (middle, high) if cost(middle) > target else (low, middle)
     return math.ceil(high * 1e4) / 1e4

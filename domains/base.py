@@ -1,0 +1,189 @@
+"""What a field of work must offer: a task that reads records, renders examples and knows what must be said.
+
+A **Task** turns a record's fields into training **Example**s, and a generator's input into a source from
+which `prompt` and `skeleton` are derived. A **Skeleton** lists the **Statement**s a right document holds,
+each with the **Fact**s it rests on and the rule that asked for it; `domains.pipeline` and `domains.checks`
+work on these alone. This module never knows a federation, a budget or a server, nor any field of work.
+
+>>> task_names()
+('finance.report', 'medicine.record')
+>>> load_task("medicine.record").fields
+('bundle', 'note')
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from fedcore.errors import ConfigError
+
+__all__ = ["GROUP", "Example", "Fact", "Sensitive", "Skeleton", "Statement", "Task", "load_task", "task_names"]
+
+GROUP = "concordat.tasks"
+"""The entry-point group in which packs name their tasks."""
+
+
+class Sensitive:
+    """A value made from a record: it prints as its class name alone."""
+
+    def __repr__(self) -> str:
+        return type(self).__name__
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Example(Sensitive):
+    """One training example: what is given, what is to be written, and whose it is."""
+
+    prompt: str
+    target: str
+    unit: str
+    label: int | None = None
+
+
+FactKind = Literal["name", "number", "date", "none"]
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Fact(Sensitive):
+    """One thing that the input holds, or that a stated calculation on the input gives.
+
+    A name is anything that is written as words: a condition, a drug, a row's label, an instruction. A
+    figure inside a name counts as traced only where the whole name stands.
+    """
+
+    kind: FactKind
+    path: str
+    """Where it stands in the input, such as "Bundle.entry[3].resource.valueQuantity"."""
+    text: str
+    """As the document's deterministic wording prints it."""
+    also: tuple[str, ...] = ()
+    """Other wordings of the same fact. For a date, its ISO form."""
+    value: Decimal | None = None
+    second: Decimal | None = None
+    """The figure after the slash, such as the diastolic pressure."""
+    units: frozenset[str] = frozenset()
+    """Units that may stand after the figure, lower case; an empty string allows none."""
+    cues: frozenset[str] = frozenset()
+    """Words that say what a figure is, such as "heart rate"; a figure never stands under another's cue."""
+    subject: tuple[str, ...] = ()
+    """Names, one of which must stand directly beside the figure, such as the drug of a dose."""
+    scale: str = ""
+    """"thousand", "million" or "billion" where the input states that figures are in it."""
+    when: str = ""
+    """The year or column that the figure belongs to."""
+    sense: str = ""
+    """What words near it must not contradict: a key of `domains.checks.SENSES`."""
+    drug: bool = False
+    derivation: str = ""
+    """How it was computed, when it is not in the input as it stands."""
+
+    @property
+    def claim(self) -> "Fact":
+        """The fact wherever it stands: two entries of an input that say the same make one claim."""
+        return replace(self, path="", derivation="", text=self.text.casefold())
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Statement(Sensitive):
+    """What must or may be said: deterministic wording, the facts in it, and the rule that asked for it."""
+
+    rule: str
+    text: str
+    facts: tuple[Fact, ...]
+    must: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Skeleton(Sensitive):
+    """All that a document may state.
+
+    `vocabulary` is closed: a word of the document is in it, or in the text of a fact. `forbidden` phrases
+    contradict the input, such as "no known allergies" beside an allergy.
+    """
+
+    statements: tuple[Statement, ...]
+    vocabulary: frozenset[str]
+    forbidden: tuple[str, ...] = ()
+    extra: tuple[Fact, ...] = field(default=())
+    """Facts that a text may state though no statement asks for them."""
+
+    @property
+    def facts(self) -> tuple[Fact, ...]:
+        """Every fact, those of the statements first."""
+        return tuple(f for s in self.statements for f in s.facts) + self.extra
+
+
+@runtime_checkable
+class Task(Protocol):
+    """One use of a model in a field of work.
+
+    `fields` are needed for training; a generator's `read` needs them less the text to be written.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def kind(self) -> Literal["generate", "classify"]: ...
+    @property
+    def fields(self) -> tuple[str, ...]: ...
+    @property
+    def optional(self) -> tuple[str, ...]: ...
+
+    def examples(self, fields: Mapping[str, Any], *, unit: str) -> list[Example]:
+        """Render a record for training.
+
+        Raises:
+            RecordError: The fields cannot be read; says what, never content.
+        """
+        ...
+
+    def read(self, fields: Mapping[str, Any]) -> Any:
+        """Read and fully validate a generator's input.
+
+        Raises:
+            RecordError: As for `examples`.
+        """
+        ...
+
+    def prompt(self, source: Any) -> str:
+        """What the model is given; the same rendering as in training."""
+        ...
+
+    def skeleton(self, source: Any) -> Skeleton:
+        """What a document about this source must and may say."""
+        ...
+
+
+def task_names() -> tuple[str, ...]:
+    """The names of all installed tasks, sorted."""
+    return tuple(sorted(_entries()))
+
+
+@cache
+def load_task(name: str) -> Task:
+    """Load a task by name.
+
+    Raises:
+        ConfigError: No installed pack has it.
+    """
+    entry = _entries().get(name)
+    if entry is None:
+        raise ConfigError(f"the task {name!r} is not known", expected="one of " + ", ".join(task_names()))
+    try:
+        task = entry.load()()
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"the task {name} needs the Python package {error.name!r}", do="pip install 'concordat[domains]'"
+        ) from error
+    if not isinstance(task, Task):
+        raise ConfigError(f"the entry point {name} is not a task", do="see domains/base.py for what a task offers")
+    return task
+
+
+def _entries() -> dict[str, EntryPoint]:
+    return {e.name: e for e in entry_points(group=GROUP)}

@@ -1,0 +1,312 @@
+"""From a source to a checked document: skeleton, prose, check, and the deterministic wording where prose fails.
+
+1. The task derives the skeleton: what must be said, by rule.
+2. The model writes prose from the task's prompt.
+3. Every sentence is checked. One that fails is written again, at most twice, each time from the text before
+   it with another seed and a lower temperature; then it is replaced by the skeleton's wording of what it was
+   about, or left out where it was about nothing.
+4. What must be said and is not said yet is added from the skeleton, marked.
+5. The whole document is checked once more. One figure that cannot be traced stops everything.
+
+Guarantee: a document holds every statement that must be made, and no figure that the input does not hold,
+whatever the model writes. Nothing here knows a field of work.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from domains.base import Fact, Sensitive, Skeleton, Statement, Task
+from domains.checks import Checked, Checker, Mention
+from fedcore.errors import ConcordatError
+
+__all__ = ["Document", "Sentence", "Settings", "WritesText", "draft", "generate"]
+
+_TRIES = 2
+"""How often a failed sentence is written again."""
+_SENTENCES = 24
+"""Sentences of the model's that are read; the rest of its text is left out."""
+
+
+class WritesText(Protocol):
+    """Whatever continues prompts: `domains.language.Writer`, or a stand-in."""
+
+    def write(self, prompts: Sequence[str], *, max_new_tokens: int, temperature: float, seed: int) -> list[str]:
+        """Continue each prompt."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How to write; none of it can weaken a check."""
+
+    max_new_tokens: int = 96
+    temperature: float = 0.3
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Sentence(Sensitive):
+    """One sentence of a document: who worded it, and every fact in it."""
+
+    text: str
+    source: Literal["model", "skeleton"]
+    rule: str
+    """The rule that asked for it, or "" for prose that no rule asked for."""
+    mentions: tuple[Mention, ...]
+    replaces: bool = False
+    """It stands for a sentence of the model's that failed."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON value with the trace of each figure."""
+        return {
+            "text": self.text,
+            "source": self.source,
+            "rule": self.rule,
+            "replaces": self.replaces,
+            "trace": [
+                {
+                    "text": m.text,
+                    "kind": m.kind,
+                    "figure": m.is_figure,
+                    "path": m.fact.path,
+                    "derivation": m.fact.derivation or ("rounded" if m.rounded else ""),
+                }
+                for m in self.mentions
+            ],
+        }
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Document(Sensitive):
+    """A checked document. `untraced` is 0 in every document that exists."""
+
+    task: str
+    task_version: str
+    sentences: tuple[Sentence, ...]
+    rewritten: int
+    """Sentences that passed only when written again."""
+    replaced: int
+    """Sentences of the model's that failed for good: replaced, or left out."""
+    repeated: int
+    """Sentences that passed but said nothing, or nothing new, and were left out."""
+    added: int
+    """Statements that the prose lacked."""
+    untraced: int = 0
+
+    @property
+    def text(self) -> str:
+        """The whole document on one line."""
+        return " ".join(s.text for s in self.sentences)
+
+    @property
+    def figures(self) -> int:
+        """How many figures it holds, every one traced."""
+        return sum(m.is_figure for s in self.sentences for m in s.mentions)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON value."""
+        return {
+            "task": self.task,
+            "task_version": self.task_version,
+            "text": self.text,
+            "sentences": [s.to_dict() for s in self.sentences],
+            "checks": {
+                "figures": self.figures,
+                "untraced": self.untraced,
+                "rewritten": self.rewritten,
+                "replaced": self.replaced,
+                "repeated": self.repeated,
+                "added": self.added,
+            },
+        }
+
+
+def generate(task: Task, source: Any, writer: WritesText | None, settings: Settings) -> Document:
+    """Write a checked document about a source that `task.read` gave.
+
+    Args:
+        task: The task.
+        source: What it read.
+        writer: The model; None writes from the skeleton alone.
+        settings: Length, temperature and seed.
+    Raises:
+        ConcordatError: The skeleton's own wording fails the check; nothing is printed then.
+    """
+    return draft(task, task.skeleton(source), task.prompt(source), writer, settings)
+
+
+def draft(task: Task, skeleton: Skeleton, prompt: str, writer: WritesText | None, settings: Settings) -> Document:
+    """As `generate`, from a skeleton and a prompt."""
+    checker = Checker(skeleton)
+    own = [_own(checker, statement) for statement in skeleton.statements]
+    checked = [checker.check(s) for s in _prose(checker, prompt, writer, settings)]
+    final, rewritten = _again(checker, prompt, checked, writer, settings)
+    kept, replaced, repeated = _keep(skeleton, own, final)
+    sentences = _complete(skeleton, own, kept)
+    document = Document(
+        task=task.name,
+        task_version=task.version,
+        sentences=tuple(sentences),
+        rewritten=rewritten,
+        replaced=replaced,
+        repeated=repeated,
+        added=sum(s.source == "skeleton" and not s.replaces for s in sentences) if writer else 0,
+    )
+    _prove(checker, skeleton, document)
+    return document
+
+
+def _own(checker: Checker, statement: Statement) -> Sentence:
+    """A statement's deterministic wording, traced.
+
+    Raises:
+        ConcordatError: It fails: an input that this task cannot word safely.
+    """
+    checked = checker.check(statement.text)
+    if checked.faults:
+        raise ConcordatError(
+            f"the wording of rule {statement.rule} cannot be traced to the input ({', '.join(checked.faults)})",
+            do="report this input's shape as a fault of the task; no document was written",
+        )
+    return Sentence(text=checked.text, source="skeleton", rule=statement.rule, mentions=checked.mentions)
+
+
+def _prose(checker: Checker, prompt: str, writer: WritesText | None, settings: Settings) -> list[str]:
+    """The model's sentences. Text after the prompt's own marker is another record that it makes up."""
+    if writer is None:
+        return []
+    text = writer.write(
+        [prompt],
+        max_new_tokens=settings.max_new_tokens,
+        temperature=settings.temperature,
+        seed=settings.seed,
+    )[0]
+    marker = prompt.rsplit("\n", 1)[-1].strip()
+    if marker:
+        text = text.partition("\n" + marker)[0]
+    sentences = checker.sentences(text)[:_SENTENCES]
+    # Cut off in mid-sentence: what is left of it could say something else than it meant to.
+    return sentences[:-1] if sentences and sentences[-1][-1] not in ".!?" else sentences
+
+
+def _again(
+    checker: Checker, prompt: str, checked: list[Checked], writer: WritesText | None, settings: Settings
+) -> tuple[list[Checked], int]:
+    """Write failed sentences again, all of one try in one batch."""
+    final, rewritten = list(checked), 0
+    for attempt in range(1, _TRIES + 1):
+        failed = [i for i, c in enumerate(final) if c.faults]
+        if not failed or writer is None:
+            break
+        prompts = [prompt + _before(final, i) for i in failed]
+        texts = writer.write(
+            prompts,
+            max_new_tokens=min(settings.max_new_tokens, 48),
+            temperature=settings.temperature / (attempt + 1),
+            seed=settings.seed + 7919 * attempt,
+        )
+        for i, text in zip(failed, texts, strict=True):
+            new = next(iter(checker.sentences(text)), "")
+            result = checker.check(new)
+            if new and new[-1] in ".!?" and not result.faults:
+                final[i] = result
+                rewritten += 1
+    return final, rewritten
+
+
+def _before(final: Sequence[Checked], i: int) -> str:
+    """The good sentences before a failed one, as the model would have written them."""
+    return "".join(f" {c.text}" for c in final[:i] if not c.faults)
+
+
+def _claims(mentions: Iterable[Mention]) -> set[Fact]:
+    """Everything that some mentions state."""
+    return {claim for m in mentions for claim in m.claims}
+
+
+def _asks(statement: Statement) -> set[Fact]:
+    """Everything that a statement wants said."""
+    return {f.claim for f in statement.facts}
+
+
+def _keep(skeleton: Skeleton, own: list[Sentence], final: list[Checked]) -> tuple[list[Sentence], int, int]:
+    """Choose what goes into the document, in the model's order.
+
+    Returns:
+        The sentences, how many failed for good, and how many said nothing new.
+    """
+    kept: list[Sentence] = []
+    facts: set[Fact] = set()
+    replaced = repeated = 0
+    for checked in final:
+        if checked.faults:
+            replaced += 1
+            if (stand_in := _stand_in(skeleton, own, checked, facts)) is None:
+                continue
+            sentence = stand_in
+        else:
+            new = _claims(checked.mentions) - facts
+            if not new:
+                repeated += 1
+                continue
+            rule = next((s.rule for s in skeleton.statements if _asks(s) & new), "")
+            sentence = Sentence(text=checked.text, source="model", rule=rule, mentions=checked.mentions)
+        kept.append(sentence)
+        facts |= _claims(sentence.mentions)
+    return kept, replaced, repeated
+
+
+def _stand_in(skeleton: Skeleton, own: list[Sentence], checked: Checked, said: set[Fact]) -> Sentence | None:
+    """The deterministic wording of what a failed sentence was about: most facts, then most words in common."""
+    words = set(checked.text.casefold().split())
+    traced = _claims(checked.mentions)
+    best: tuple[tuple[int, int], Sentence] | None = None
+    for statement, sentence in zip(skeleton.statements, own, strict=True):
+        if not statement.must or _asks(statement) <= said:
+            continue
+        score = len(traced & _asks(statement)), len(words & set(sentence.text.casefold().split()))
+        if score > (0, 0) and (best is None or score > best[0]):
+            best = score, sentence
+    if best is None:
+        return None
+    text = best[1]
+    return Sentence(text=text.text, source="skeleton", rule=text.rule, mentions=text.mentions, replaces=True)
+
+
+def _complete(skeleton: Skeleton, own: list[Sentence], kept: list[Sentence]) -> list[Sentence]:
+    """Add what must be said and is not, each after the last sentence that belongs before it."""
+    out = list(kept)
+    order = {fact: i for i, s in reversed(list(enumerate(skeleton.statements))) for fact in _asks(s)}
+    for i, (statement, sentence) in enumerate(zip(skeleton.statements, own, strict=True)):
+        said = _claims(m for s in out for m in s.mentions)
+        if not statement.must or _asks(statement) <= said:
+            continue
+        places = [_place(s, order) for s in out]
+        after = max((n + 1 for n, place in enumerate(places) if place is not None and place < i), default=0)
+        out.insert(after, sentence)
+    return out
+
+
+def _place(sentence: Sentence, order: dict[Fact, int]) -> int | None:
+    """The first statement that a sentence belongs to."""
+    return min((order[c] for c in _claims(sentence.mentions) if c in order), default=None)
+
+
+def _prove(checker: Checker, skeleton: Skeleton, document: Document) -> None:
+    """Check the finished document as a reader has it, sentence by sentence and for completeness.
+
+    Raises:
+        ConcordatError: A figure is not traced, or a statement that must be made is missing.
+    """
+    said: set[Fact] = set()
+    for sentence in document.sentences:
+        checked = checker.check(sentence.text)
+        if checked.faults:
+            raise ConcordatError("a document holds what the input does not", do="report this as a fault of the pipeline")
+        said |= _claims(checked.mentions)
+    missing = [s.rule for s in skeleton.statements if s.must and not _asks(s) <= said]
+    if missing:
+        raise ConcordatError(
+            f"a document lacks what rule {missing[0]} asks for", do="report this as a fault of the pipeline"
+        )

@@ -1,0 +1,138 @@
+"""A new node's files: two private keys and a commented `node.toml`.
+
+Nothing that exists is ever overwritten: a lost identity means enrolling again, and a lost ledger means a
+budget that nobody can trust.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from fedclient.ledger import BudgetLimit
+from fedclient.records import Format
+from fedclient.settings import NAME, NodeFiles, NodeSettings
+from fedcore.enrolment import EnrolmentRequest
+from fedcore.errors import ConfigError, TrustError
+from fedcore.identity import SigningIdentity, write_private
+from fedcore.privacy.units import PrivacyUnit
+
+__all__ = ["NewNode", "enrolment_request", "make_node"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewNode:
+    """What an operator decides before a node exists."""
+
+    name: str
+    records: Path
+    dataset: str
+    unit: str
+    format: Format
+    fields: Mapping[str, str]
+    base: str
+    tasks: tuple[str, ...]
+    epsilon: float
+    delta: float
+
+
+def make_node(directory: Path, new: NewNode) -> NodeSettings:
+    """Make keys and settings in a directory; return the settings as a node will read them.
+
+    Raises:
+        ConfigError: A value is out of range, the records are not there, or one of the files exists.
+        NoPrivacyUnit: The unit is empty.
+    """
+    files = NodeFiles(directory)
+    for path in (files.settings, files.identity, files.flower_key, files.ledger, files.coordinator):
+        if path.exists():
+            raise ConfigError(f"{path} exists already", do="choose another directory; nothing is overwritten")
+    if not NAME.fullmatch(new.name):
+        raise ConfigError(
+            f"the name {new.name!r} cannot be used",
+            expected="1 to 64 letters, digits, '.', '_' or '-'",
+            do="set --name",
+        )
+    if not new.records.exists():
+        raise ConfigError(f"the records {new.records} do not exist", do="set --records to a file or directory")
+    PrivacyUnit(key=new.unit)
+    BudgetLimit(epsilon=new.epsilon, delta=new.delta)
+    if not math.isfinite(new.epsilon):
+        raise ConfigError("the budget's epsilon is out of range", expected="a finite number above 0")
+    directory.mkdir(parents=True, exist_ok=True)
+    SigningIdentity.generate().save(files.identity)
+    write_private(files.flower_key, _new_flower_key())
+    with files.settings.open("x", encoding="utf-8") as file:
+        file.write(_toml(new))
+    return NodeSettings.load(directory)
+
+
+def enrolment_request(settings: NodeSettings) -> EnrolmentRequest:
+    """The node's public keys, signed by its identity.
+
+    Raises:
+        TrustError: A key file is missing or of the wrong type.
+    """
+    path = settings.files.flower_key
+    try:
+        key = load_pem_private_key(path.read_bytes(), password=None)
+    except (OSError, ValueError, TypeError) as error:
+        raise TrustError(f"the key {path} cannot be read", do="check the path and its permissions") from error
+    if not (isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name == "secp384r1"):
+        raise TrustError(f"the key {path} is of the wrong type", expected="EC P-384")
+    pem = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return EnrolmentRequest.make(settings.name, SigningIdentity.load(settings.files.identity), pem.decode())
+
+
+def _new_flower_key() -> bytes:
+    """A new EC P-384 key in PEM."""
+    return ec.generate_private_key(ec.SECP384R1()).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _toml(new: NewNode) -> str:
+    """The settings file. JSON's strings and arrays of strings are TOML's too."""
+
+    def text(value: str | list[str]) -> str:
+        return json.dumps(value, ensure_ascii=False)
+
+    lines: list[tuple[str, str]] = [
+        (f"name = {text(new.name)}", ""),
+        ("threads = 0", "CPU threads; 0 leaves it to torch"),
+        ("", ""),
+        ("[base]", ""),
+        (f"path = {text(new.base)}", "a prepared base ('concordat model list'), a directory or a hub id"),
+        ('dtype = "float32"', 'or "bfloat16" on a GPU; speed, never privacy'),
+        ('quantization = "none"', 'or "4bit", "8bit" on a GPU'),
+        ('device = ""', '"" chooses: a GPU where there is one'),
+        ("micro_batch = 8", "sequences held in memory at a time"),
+        ("", ""),
+        ("[records]", ""),
+        (f"dataset = {text(new.dataset)}", "the ledger keeps one budget for this name, over all jobs, for ever"),
+        (f"path = {text(str(new.records.resolve()))}", ""),
+        (f"format = {text(new.format)}", "auto, jsonl, csv, parquet or fhir"),
+        (f"unit = {text(new.unit)}", 'whom privacy protects: a column or path, or "record" for each record alone'),
+        ("", ""),
+        ("[records.fields]", "field of the task = column or path in the records, where they differ"),
+        *((f"{text(task)} = {text(column)}", "") for task, column in sorted(new.fields.items())),
+        ("", ""),
+        ("[policy]", "what every plan of the coordinator must keep; others are refused"),
+        (f"tasks = {text(list(new.tasks))}", ""),
+        ("bases = []", "digests of allowed bases; empty: only the one loaded here"),
+        ("least_noise_multiplier = 0.3", ""),
+        ("largest_clip_norm_l2 = 10.0", ""),
+        ("largest_rank = 64", ""),
+        (f"largest_delta = {new.delta!r}", ""),
+        ("", ""),
+        ("[budget]", "the most that all jobs together may spend on this dataset"),
+        (f"epsilon = {new.epsilon!r}", "may be raised or lowered; each change is noted in the ledger"),
+        (f"delta = {new.delta!r}", "fixed once the ledger exists; below 1 / number of units"),
+    ]
+    head = "# A Concordat node. Unknown keys are errors. Relative paths start at this file's directory.\n\n"
+    return head + "".join(f"{setting:<31} # {why}\n" if why else f"{setting}\n" for setting, why in lines)

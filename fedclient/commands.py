@@ -1,0 +1,358 @@
+"""`concordat node`: what the operator of an institution does. A thin shell; the rooms do the work.
+
+concordat node init hospital-a --records notes.jsonl --unit patient --epsilon 8 --delta 1e-5
+"""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from domains.base import Task, load_task, task_names
+from fedclient._setup import NewNode, enrolment_request, make_node
+from fedclient.ledger import Account, read_accounts
+from fedclient.records import Format, Record, read_records
+from fedclient.settings import NodeSettings
+from fedcore.cli import console, example, report
+from fedcore.enrolment import CoordinatorCard, confirm_fingerprint
+from fedcore.errors import ConfigError, RecordError, TrustError
+
+__all__ = ["node"]
+
+node = typer.Typer(
+    help="Take part as an institution: keys, records, budget, training.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    epilog=example("concordat node init hospital-a --records notes.jsonl --unit patient --epsilon 8 --delta 1e-5"),
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+Directory = Annotated[Path, typer.Option("--dir", help="The node's directory.")]
+
+_WHY = {
+    "--unit": "whom privacy protects, such as 'patient', or 'record' for each record alone",
+    "--epsilon": "the most that all jobs together may spend, such as 8",
+    "--delta": "the delta of that epsilon, below 1 / number of units, such as 1e-5",
+}
+
+
+@node.command(
+    epilog=example("concordat node init hospital-a --records notes.jsonl --unit patient --epsilon 8 --delta 1e-5")
+)
+def init(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new directory for the node.")],
+    records: Annotated[Path, typer.Option(help="The records: JSONL, CSV, Parquet, FHIR bundle or directory.")],
+    name: Annotated[str, typer.Option(help="The institution's name; by default the directory's.")] = "",
+    unit: Annotated[str | None, typer.Option(help=f"Required: {_WHY['--unit']}.")] = None,
+    epsilon: Annotated[float | None, typer.Option(help=f"Required: {_WHY['--epsilon']}.")] = None,
+    delta: Annotated[float | None, typer.Option(help=f"Required: {_WHY['--delta']}.")] = None,
+    base: Annotated[str, typer.Option(help="A prepared base, a directory or a hub id.")] = "smollm2-135m",
+    dataset: Annotated[str, typer.Option(help="Name of the budget; by default that of the records' file.")] = "",
+    task: Annotated[list[str] | None, typer.Option(help="A task to allow; by default all that are installed.")] = None,
+    format: Annotated[str, typer.Option(help="auto, jsonl, csv, parquet or fhir.")] = "auto",
+    field: Annotated[list[str] | None, typer.Option(help="TASKFIELD=COLUMN where the names differ.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a node's keys and its commented node.toml. Nothing that exists is overwritten."""
+    if unit is None or epsilon is None or delta is None:
+        given = {"--unit": unit, "--epsilon": epsilon, "--delta": delta}
+        raise ConfigError(
+            "a privacy setting is missing, and none has a default",
+            expected=" and ".join(f"{option} ({_WHY[option]})" for option, value in given.items() if value is None),
+            do="decide it and add it to the command",
+        )
+    settings = make_node(
+        directory,
+        NewNode(
+            name=name or directory.resolve().name,
+            records=records,
+            dataset=dataset or records.resolve().stem,
+            unit=unit,
+            format=_format(format),
+            fields=dict(_pairs(field or [])),
+            base=base,
+            tasks=tuple(load_task(t).name for t in task) if task else task_names(),
+            epsilon=epsilon,
+            delta=delta,
+        ),
+    )
+    value = {
+        "name": settings.name,
+        "directory": str(directory),
+        "settings": str(settings.files.settings),
+        "fingerprint": enrolment_request(settings).fingerprint,
+        "dataset": settings.dataset,
+        "unit": settings.unit.key,
+        "epsilon_limit": settings.limit.epsilon,
+        "delta": settings.limit.delta,
+        "tasks": list(settings.policy.tasks),
+    }
+
+    def human() -> None:
+        typer.echo(f"{settings.name} is ready in {directory}.")
+        typer.echo(
+            f"It protects {settings.unit.describe()}, up to epsilon {epsilon:g} at delta {delta:g}, over all jobs."
+        )
+        typer.echo(f"Tasks it allows: {', '.join(settings.policy.tasks)}. Read {settings.files.settings} once.")
+        typer.echo("Next: get coordinator.json from the coordinator's operator, then")
+        typer.echo(f"  concordat node enrol coordinator.json --dir {directory}")
+
+    report(value, as_json=as_json, human=human)
+
+
+@node.command(epilog=example("concordat node enrol coordinator.json --dir hospital-a"))
+def enrol(
+    card: Annotated[Path, typer.Argument(metavar="CARD", help="The coordinator.json that its operator sent.")],
+    directory: Directory = Path(),
+    fingerprint: Annotated[
+        str | None, typer.Option(help="The fingerprint that the coordinator's operator read to you.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Pin a coordinator after comparing its fingerprint, and write enrolment.json for its operator."""
+    settings = NodeSettings.load(directory)
+    coordinator = CoordinatorCard.read(card)
+    files = settings.files
+    if files.coordinator.exists() and CoordinatorCard.read(files.coordinator) != coordinator:
+        raise TrustError(
+            "another coordinator is pinned here",
+            do=f"if you mean to change it, move {files.coordinator} away first",
+        )
+    request = enrolment_request(settings)
+    _confirm(coordinator, fingerprint)
+    coordinator.write(files.coordinator)
+    request.write(files.enrolment)
+    value = {
+        "name": settings.name,
+        "coordinator": coordinator.name,
+        "address": coordinator.address,
+        "coordinator_fingerprint": coordinator.fingerprint,
+        "enrolment": str(files.enrolment),
+        "fingerprint": request.fingerprint,
+    }
+
+    def human() -> None:
+        typer.echo(f"{coordinator.name} at {coordinator.address} is pinned.")
+        typer.echo(f"Send {files.enrolment} to its operator and read them this fingerprint:")
+        typer.echo(f"  {request.fingerprint}")
+        typer.echo(f"Then: concordat node run --dir {directory}")
+
+    report(value, as_json=as_json, human=human)
+
+
+@node.command(epilog=example("concordat node run --dir hospital-a"))
+def run(directory: Directory = Path()) -> None:
+    """Take part until Ctrl-C: connect to the pinned coordinator and answer its plans."""
+    settings = NodeSettings.load(directory)
+    if not settings.files.coordinator.exists():
+        raise ConfigError("no coordinator is pinned here", do="run 'concordat node enrol coordinator.json' first")
+    from fedclient.node import run_node  # Deferred: torch and Flower take seconds to import.
+
+    run_node(settings)
+
+
+@node.command(epilog=example("concordat node budget --dir hospital-a --json"))
+def budget(directory: Directory = Path(), as_json: Json = False) -> None:
+    """Show what was spent of the privacy budget, from the ledger; reads only."""
+    settings = NodeSettings.load(directory)
+    accounts = read_accounts(settings.files.ledger) if settings.files.ledger.exists() else ()
+    own = _own(settings, accounts)
+    value = {
+        "name": settings.name,
+        **own,
+        "other_datasets": [a.to_dict() for a in accounts if a.dataset != own["dataset"]],
+    }
+
+    def human() -> None:
+        table = Table("dataset", "unit", "delta", "limit", "spent", "left", "rounds answered", "of reserved")
+        for row in (own, *value["other_datasets"]):
+            limit, spent, left = (_figure(row[k]) for k in ("epsilon_limit", "epsilon_spent", "epsilon_left"))
+            counts = (str(row["rounds_answered"]), str(row["rounds_reserved"]))
+            mark = " ".join(["", *row["unsafe"]])
+            table.add_row(row["dataset"], row["unit"], f"{row['delta']:g}", limit, spent + mark, left, *counts)
+        Console().print(table)
+
+    report(value, as_json=as_json, human=human)
+
+
+@node.command(epilog=example("concordat node status --dir hospital-a"))
+def status(directory: Directory = Path(), as_json: Json = False) -> None:
+    """Show the node's coordinator, what it is doing, and its budget."""
+    settings = NodeSettings.load(directory)
+    files = settings.files
+    card = CoordinatorCard.read(files.coordinator) if files.coordinator.exists() else None
+    own = _own(settings, read_accounts(files.ledger) if files.ledger.exists() else ())
+    value = {
+        "name": settings.name,
+        "fingerprint": enrolment_request(settings).fingerprint,
+        "coordinator": None if card is None else {"name": card.name, "address": card.address},
+        "running": _running(files.status),
+        "dataset": own["dataset"],
+        "epsilon_spent": own["epsilon_spent"],
+        "epsilon_left": own["epsilon_left"],
+        "delta": own["delta"],
+    }
+
+    def human() -> None:
+        typer.echo(f"{settings.name}, fingerprint {value['fingerprint']}")
+        typer.echo("coordinator: " + ("none is pinned" if card is None else f"{card.name} at {card.address}"))
+        words = [f"{k} {v}" for k, v in value["running"].items() if v not in (None, "")]
+        typer.echo("node: " + (", ".join(words) or "has not run here"))
+        typer.echo(
+            f"budget of {own['dataset']}: epsilon {_figure(own['epsilon_spent'])} spent,"
+            f" {_figure(own['epsilon_left'])} left at delta {own['delta']:g}"
+        )
+
+    report(value, as_json=as_json, human=human)
+
+
+@node.command(epilog=example("concordat node check --dir hospital-a"))
+def check(directory: Directory = Path(), as_json: Json = False) -> None:
+    """Read the records as training would, count units and bad rows, and say what would leave. Stays local.
+
+    Exits with 3 when no allowed task fits the records, or one that fits finds bad rows.
+    """
+    settings = NodeSettings.load(directory)
+    units, tasks = _count(settings)
+    leaves = [
+        "the noised change of the adapter's tensors that a plan trains",
+        "a privacy spend: unit, epsilon, delta, rounds, accountant; all follow from public plans",
+        "job, round, digest of the plan and this institution's name, signed",
+        "or, when a plan is refused or fails, one reason code",
+    ]
+    value = {
+        "name": settings.name,
+        "dataset": settings.dataset,
+        "unit": settings.unit.key,
+        "units": len(units),
+        "records": units.total(),
+        "largest_unit_records": max(units.values(), default=0),
+        "tasks": tasks,
+        "leaves": leaves,
+    }
+    fitting = [t for t in tasks.values() if t["fits"]]
+
+    def human() -> None:
+        typer.echo(f"{units.total()} records of {len(units)} units: {settings.unit.describe()}. Counts stay here.")
+        for name, t in tasks.items():
+            if t["fits"]:
+                typer.echo(f"{name}: {t['examples']} examples of {t['units']} units; {t['bad_rows']} bad rows")
+            else:
+                typer.echo(f"{name}: does not fit these records")
+            for line in t["faults"]:
+                typer.echo(f"  {line}")
+        typer.echo("What leaves this machine in a round:")
+        for line in leaves:
+            typer.echo(f"  - {line}")
+        typer.echo("Never: records, texts, their number, losses, gradients, or an error's words.")
+
+    report(value, as_json=as_json, human=human)
+    if not fitting or any(t["bad_rows"] for t in fitting):
+        raise typer.Exit(RecordError.exit_code)
+
+
+def _count(settings: NodeSettings) -> tuple[Counter[str], dict[str, dict[str, Any]]]:
+    """Records by unit, and for each allowed task what it could render."""
+    units: Counter[str] = Counter()
+    tasks = {name: load_task(name) for name in settings.policy.tasks}
+    rendered: dict[str, set[str]] = {name: set() for name in tasks}
+    found: dict[str, dict[str, Any]] = {
+        name: {"examples": 0, "units": 0, "bad_rows": 0, "faults": [], "fits": False} for name in tasks
+    }
+    for record in read_records(settings.records):
+        units[record.unit] += 1
+        for name, task in tasks.items():
+            _render(task, record, found[name], rendered[name])
+    for name, seen in rendered.items():
+        found[name]["units"] = len(seen)
+        found[name]["fits"] = bool(seen)
+        if not seen:
+            del found[name]["faults"][1:]  # One reason says it: every record has it.
+    return units, found
+
+
+def _render(task: Task, record: Record, found: dict[str, Any], seen: set[str]) -> None:
+    """Render one record by one task; a fault is noted by position and never stops the count."""
+    try:
+        examples = task.examples(record.fields, unit=record.unit)
+    except RecordError as error:
+        found["bad_rows"] += 1
+        if len(found["faults"]) < 10:
+            found["faults"].append(f"record {record.position}: {error}")
+        return
+    found["examples"] += len(examples)
+    if examples:
+        seen.add(record.unit)
+
+
+def _own(settings: NodeSettings, accounts: tuple[Account, ...]) -> dict[str, Any]:
+    """The account of the node's own dataset under the limit that is set now; nothing spent where there is none."""
+    for account in accounts:
+        if account.dataset == settings.dataset:
+            left = max(0.0, settings.limit.epsilon - account.epsilon) if account.is_private else 0.0
+            return {**account.to_dict(), "epsilon_limit": settings.limit.epsilon, "epsilon_left": left}
+    return {
+        "dataset": settings.dataset,
+        "unit": settings.unit.key,
+        "relation": settings.unit.relation,
+        "delta": settings.limit.delta,
+        "epsilon_limit": settings.limit.epsilon,
+        "epsilon_spent": 0.0,
+        "epsilon_left": settings.limit.epsilon,
+        "rounds_reserved": 0,
+        "rounds_answered": 0,
+        "jobs": {},
+        "unsafe": [],
+        "last": None,
+    }
+
+
+def _confirm(coordinator: CoordinatorCard, claimed: str | None) -> None:
+    """Let the operator compare the fingerprint; there is no way around it."""
+    if claimed is not None:
+        confirm_fingerprint(coordinator.fingerprint, claimed)
+        return
+    console.print(f"Coordinator {coordinator.name} at {coordinator.address} has the fingerprint", highlight=False)
+    console.print(f"  {coordinator.fingerprint}", highlight=False)
+    if not sys.stdin.isatty():
+        raise TrustError("nobody is here to compare the fingerprint", do="pass it with --fingerprint")
+    if not typer.confirm("Did its operator read you the same one, by telephone or in person?", err=True):
+        raise TrustError("the coordinator's fingerprint was not confirmed", do="nothing was changed; ask its operator")
+
+
+def _running(path: Path) -> dict[str, Any]:
+    """What the node process wrote of itself; empty when it never ran."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _format(value: str) -> Format:
+    """One of the known formats."""
+    for known in ("auto", "jsonl", "csv", "parquet", "fhir"):
+        if value == known:
+            return known
+    raise ConfigError(f"the format {value!r} is not known", expected="auto, jsonl, csv, parquet or fhir")
+
+
+def _pairs(fields: list[str]) -> Iterator[tuple[str, str]]:
+    """TASKFIELD=COLUMN, split."""
+    for pair in fields:
+        name, separator, column = pair.partition("=")
+        if not (separator and name.strip() and column.strip()):
+            raise ConfigError(f"--field {pair!r} cannot be read", expected="TASKFIELD=COLUMN, such as note=text")
+        yield name.strip(), column.strip()
+
+
+def _figure(value: float | None) -> str:
+    """Epsilon for people; null is infinite."""
+    return "infinite" if value is None else f"{value:.3f}"

@@ -1,0 +1,289 @@
+"""A node's connection to its coordinator: the one module here that knows Flower's private parts.
+
+It speaks Flower's fleet protocol over HTTPS, TLS 1.3 or nothing, trusts only the coordinator's own
+authority, and proves itself with the node's transport key. Heartbeats go on in a thread of their own
+while the node trains. It fetches messages and never the code bundle of a run. Whatever goes wrong is
+raised as an error of ours: nothing here ends the process, as Flower's own loop would.
+
+Written against Flower 1.41.0; another version is refused, since private parts move.
+"""
+
+import ipaddress
+import logging
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import httpx
+from cryptography.hazmat.primitives.asymmetric import ec
+from flwr.app import Message
+from flwr.app.message import remove_content_from_message
+from flwr.common.serde import message_from_proto, message_to_proto
+from flwr.proto.fleet_pb2 import (
+    ActivateNodeRequest,
+    DeactivateNodeRequest,
+    PullMessagesRequest,
+    PushMessagesRequest,
+)
+from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
+from flwr.proto.message_pb2 import (
+    ConfirmMessageReceivedRequest,
+    PullObjectRequest,
+    PushObjectRequest,
+)
+from flwr.proto.node_pb2 import Node
+from flwr.supercore.inflatable.inflatable_object import (
+    get_all_nested_objects,
+    get_object_id,
+    get_object_tree,
+    iterate_object_tree,
+    no_object_id_recompute,
+)
+from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
+from flwr.supercore.primitives.asymmetric import public_key_to_bytes
+from flwr.supercore.version import package_version
+from flwr.supernode.fleet_http_client import FleetHttpClient
+from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
+
+from fedcore.errors import ConcordatError, LinkError, TrustError
+
+__all__ = ["FLOWER_VERSION", "HEARTBEAT_S", "Link", "connect"]
+
+FLOWER_VERSION = "1.41.0"
+
+HEARTBEAT_S = 10.0
+"""The shortest interval that Flower takes. A node that misses two is offline, and can come back."""
+
+_BEAT_S = 4.0
+_TIMEOUT_S = 30.0
+
+T = TypeVar("T")
+
+
+@contextmanager
+def connect(address: str, *, ca_pem: str, key: ec.EllipticCurvePrivateKey) -> Iterator["Link"]:
+    """Connect while the block runs; leave in good order at its end.
+
+    Args:
+        address: Host and port of the coordinator's front door.
+        ca_pem: The authority that certifies it; no other is trusted.
+        key: The node's transport key.
+    Raises:
+        TrustError: The coordinator's certificate does not hold.
+        LinkError: It cannot be reached, or does not let this node in; another version of Flower.
+    """
+    if package_version != FLOWER_VERSION:
+        raise LinkError(
+            "this node works with one version of Flower only",
+            expected=f"flwr {FLOWER_VERSION}",
+            got=package_version,
+            do=f"pip install flwr=={FLOWER_VERSION}",
+        )
+    logging.getLogger("flwr").setLevel(logging.CRITICAL)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    client = FleetHttpClient(
+        f"https://{address}",
+        interceptors=[NodeAuthHttpInterceptor(key, key.public_key())],
+    )
+    client.close()
+    # A redirect would be followed to anywhere, and a proxy asked for a neighbour on this machine.
+    client._client = httpx.Client(
+        verify=_tls(ca_pem), timeout=_TIMEOUT_S, follow_redirects=False, trust_env=not _is_loopback(address)
+    )
+    with client:
+        link = Link(client, address, public_key_to_bytes(key.public_key()))
+        with link.beating():
+            yield link
+
+
+class Link:
+    """A live connection. Made by `connect`; any method raises LinkError once it is lost."""
+
+    def __init__(self, client: FleetHttpClient, address: str, public_key: bytes) -> None:
+        self._client = client
+        self._address = address
+        self._stop = threading.Event()
+        self._broken: ConcordatError | None = None
+        answer = self._call(
+            client.ActivateNode, ActivateNodeRequest(public_key=public_key, heartbeat_interval=HEARTBEAT_S)
+        )
+        self._node = Node(node_id=answer.node_id)
+
+    @property
+    def node_id(self) -> int:
+        """Flower's number of this node, good for this connection."""
+        return int(self._node.node_id)
+
+    def receive(self) -> Message | None:
+        """The next message that waits for this node, whole; None when there is none.
+
+        Raises:
+            LinkError: The connection is lost, or the message is not whole.
+        """
+        self._check()
+        answer = self._call(self._client.PullMessages, PullMessagesRequest(node=self._node))
+        if not answer.messages_list:
+            return None
+        metadata = message_from_proto(answer.messages_list[0]).metadata
+        parts: dict[str, bytes] = {}
+        for part in iterate_object_tree(answer.message_object_trees[0]):
+            request = PullObjectRequest(node=self._node, run_id=metadata.run_id, object_id=part.object_id)
+            pulled = self._call(self._client.PullObject, request)
+            content = bytes(pulled.object_content)
+            if not pulled.object_available or get_object_id(content) != part.object_id:
+                raise LinkError(f"a message from {self._address} is not whole", do="the coordinator asks again")
+            parts[part.object_id] = content
+        self._call(
+            self._client.ConfirmMessageReceived,
+            ConfirmMessageReceivedRequest(
+                node=self._node, run_id=metadata.run_id, message_object_id=metadata.message_id
+            ),
+        )
+        message = inflate_object_from_contents(metadata.message_id, parts)
+        if not isinstance(message, Message):
+            raise LinkError(f"{self._address} sent something that is not a message")
+        message.metadata.__dict__["_message_id"] = metadata.message_id
+        return message
+
+    def send(self, reply: Message, *, seconds: float) -> bool:
+        """Send a reply, whole. False when the coordinator no longer waits for it.
+
+        Raises:
+            LinkError: The connection is lost.
+        """
+        self._check()
+        with no_object_id_recompute():
+            reply.metadata.__dict__["_message_id"] = reply.object_id
+            tree, parts = get_object_tree(reply), get_all_nested_objects(reply)
+        answer = self._call(
+            self._client.PushMessages,
+            PushMessagesRequest(
+                node=self._node,
+                messages_list=[message_to_proto(remove_content_from_message(reply))],
+                message_object_trees=[tree],
+                clientapp_runtime_list=[seconds],
+            ),
+        )
+        for name in answer.objects_to_push:
+            request = PushObjectRequest(
+                node=self._node,
+                run_id=reply.metadata.run_id,
+                object_id=name,
+                object_content=parts[name].deflate(),
+                session_id=answer.session_id,
+            )
+            if not self._call(self._client.PushObject, request).stored:
+                return False
+        return bool(answer.objects_to_push)
+
+    @contextmanager
+    def beating(self) -> Iterator[None]:
+        """Send heartbeats in a thread while the block runs, then leave."""
+        thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            thread.join(timeout=_TIMEOUT_S)
+            if self._broken is None:
+                self._leave()
+
+    def _beat(self) -> None:
+        """Say every few seconds that this node is there; note when the coordinator knows it no longer."""
+        request = SendNodeHeartbeatRequest(node=self._node, heartbeat_interval=HEARTBEAT_S)
+        missed = 0
+        while not self._stop.wait(_BEAT_S):
+            try:
+                known = self._call(self._client.SendNodeHeartbeat, request).success
+                missed = 0
+            except LinkError as error:
+                known, missed = True, missed + 1
+                if missed * _BEAT_S >= HEARTBEAT_S or isinstance(error, _Refused):
+                    self._broken = error
+                    return
+            except TrustError as error:
+                self._broken = error
+                return
+            if not known:
+                self._broken = LinkError(f"{self._address} does not know this node any more", do="it connects again")
+                return
+
+    def _leave(self) -> None:
+        """Tell the coordinator that this node goes; whether it hears does not matter."""
+        try:
+            self._call(self._client.DeactivateNode, DeactivateNodeRequest(node_id=self._node.node_id))
+        except ConcordatError:
+            logging.getLogger("concordat").debug("the coordinator did not hear that this node leaves")
+
+    def _check(self) -> None:
+        if self._broken is not None:
+            raise self._broken
+
+    def _call(self, function: Callable[..., T], request: object) -> T:
+        """One call; what fails is raised as an error of ours."""
+        try:
+            return function(request)
+        except httpx.HTTPStatusError as error:
+            raise self._refused(error.response.status_code) from error
+        except httpx.TransportError as error:
+            if (cause := _certificate_fault(error)) is not None:
+                raise TrustError(
+                    f"the certificate of {self._address} does not hold ({cause})",
+                    expected="one by the authority in coordinator.json, for this address, not expired",
+                    do="ask the coordinator's operator; if it has a new coordinator.json, compare fingerprints and "
+                    "enrol again",
+                ) from error
+            raise LinkError(
+                f"the coordinator at {self._address} cannot be reached ({type(error).__name__})",
+                do="check the address and that 'concordat server run' is up",
+            ) from error
+        except ValueError as error:
+            raise LinkError(f"{self._address} does not answer as a coordinator does") from error
+
+    def _refused(self, status: int) -> LinkError:
+        """Why the coordinator said no."""
+        if status in (401, 403, 412):
+            return _Refused(
+                f"the coordinator at {self._address} does not let this node in ({status})",
+                do="if this node has just run, its old connection lapses within 20 s; else the coordinator's operator "
+                "has to enrol it",
+            )
+        return LinkError(f"the coordinator at {self._address} answered {status}", do="look at its messages")
+
+
+class _Refused(LinkError):
+    """The coordinator was reached and said no."""
+
+
+def _tls(ca_pem: str) -> ssl.SSLContext:
+    """TLS 1.3 or nothing, trusting one authority."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    try:
+        context.load_verify_locations(cadata=ca_pem)
+    except (ssl.SSLError, ValueError) as error:
+        raise TrustError(
+            "the coordinator's authority cannot be read", do="get coordinator.json from its operator again"
+        ) from error
+    return context
+
+
+def _is_loopback(address: str) -> bool:
+    """Whether an address is on this machine."""
+    host = address.rpartition(":")[0].removeprefix("[").removesuffix("]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _certificate_fault(error: BaseException | None) -> str | None:
+    """What is wrong with the other side's certificate, when that is what an error comes from."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return str(error.verify_message)
+        error = error.__cause__ or error.__context__
+    return None

@@ -1,0 +1,146 @@
+"""Replies of one round, checked one by one: what holds enters the sum, the rest is dropped by name.
+
+A **Collector** is a small state machine without I/O: hand it what arrived, ask it what is still open,
+and take the sum at the end. One bad reply never stops the round for the others; a refusal is an answer,
+so nobody waits for it twice.
+
+Sums are taken in float64 in order of names, so that they do not depend on who answered first.
+"""
+
+import math
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+
+from fedcore.adapter import FloatArray
+from fedcore.errors import BadReply, QuorumLost, TrustError
+from fedcore.manifest import PrivacySpend
+from fedcore.round import CohortSum, RoundPlan
+from fedcore.wire import Envelope, read_refusal, read_reply
+from fedserver.cohort import Member
+
+__all__ = ["Collector", "norm_bound"]
+
+_MARGIN = 10.0
+
+
+def norm_bound(plan: RoundPlan) -> float:
+    """The largest L2 norm of an update that is believed: ten times what the plan can reach.
+
+    AdamW moves a coordinate by about the learning rate a step, so steps * lr * sqrt(numbers). SGD moves by
+    lr / (1 - momentum) times the step's length: the clipped mean plus noise of std z C / B a coordinate.
+    """
+    steps, rate = plan.privacy.steps_per_round, plan.optimiser.learning_rate
+    root = math.sqrt(sum(t.size for t in plan.trained))
+    if plan.optimiser.name == "adamw":
+        return _MARGIN * steps * rate * root
+    length = plan.privacy.clip_norm_l2 + plan.privacy.noise_std_of_mean() * root
+    return _MARGIN * steps * rate / (1 - plan.optimiser.momentum) * length
+
+
+class Collector:
+    """The replies to one round's plan.
+
+    Guarantee: an institution enters the sum at most once, with the first reply of its own that holds.
+
+    Args:
+        plan: What was asked.
+        members: Who is enrolled, by name; one of the cohort who is not counts as missing.
+    """
+
+    def __init__(self, plan: RoundPlan, members: Mapping[str, Member]) -> None:
+        self._plan = plan
+        self._members = {name: members[name] for name in plan.cohort if name in members}
+        self._limit = norm_bound(plan)
+        self._updates: dict[str, dict[str, FloatArray]] = {}
+        self._spends: dict[str, PrivacySpend] = {}
+        self._answered: set[str] = set()
+        self._dropped: dict[str, str] = {name: "missing" for name in plan.cohort if name not in members}
+
+    @property
+    def waiting(self) -> frozenset[str]:
+        """Those who have not answered yet."""
+        return frozenset(self._members.keys() - self._answered)
+
+    @property
+    def contributors(self) -> tuple[str, ...]:
+        """Those whose update holds, sorted."""
+        return tuple(sorted(self._updates))
+
+    @property
+    def dropped(self) -> Mapping[str, str]:
+        """Institution -> reason code, for refusals and for replies that do not hold."""
+        return MappingProxyType(dict(self._dropped))
+
+    @property
+    def spends(self) -> Mapping[str, PrivacySpend]:
+        """What each contributor states that its part has cost so far."""
+        return MappingProxyType(dict(self._spends))
+
+    def take(self, institution: str, envelope: Envelope) -> None:
+        """Take what a member sent; whatever does not hold is dropped, never raised."""
+        if institution in self._answered:
+            self._dropped[institution] = "duplicate"
+            return
+        self._answered.add(institution)
+        try:
+            self._read(institution, envelope)
+        except BadReply as error:
+            self._dropped[institution] = error.kind
+
+    def drop(self, institution: str, reason: str) -> None:
+        """Note that a member's answer could not be read at all, or never came."""
+        self._answered.add(institution)
+        self._dropped[institution] = reason
+
+    def close(self, connected: Collection[str]) -> None:
+        """The deadline has passed: who has not answered is late, or missing when not connected."""
+        for name in self.waiting:
+            self.drop(name, "late" if name in connected else "missing")
+
+    def sum(self) -> CohortSum:
+        """The weighted sum of what holds.
+
+        Raises:
+            QuorumLost: Fewer good replies than the quorum.
+        """
+        names = self.contributors
+        if len(names) < self._plan.quorum:
+            raise QuorumLost(
+                f"round {self._plan.round} of {self._plan.job_id} has too few good replies",
+                expected=f"at least {self._plan.quorum}",
+                got=f"{len(names)}" + "".join(f", {n} {r}" for n, r in sorted(self._dropped.items())),
+            )
+        total: dict[str, npt.NDArray[np.float64]] = {t.name: np.zeros(t.shape) for t in self._plan.trained}
+        for name in names:
+            for tensor, update in self._updates[name].items():
+                total[tensor] += self._plan.weight * update
+        return CohortSum(
+            specs=self._plan.trained,
+            total={name: array.astype(np.float32) for name, array in total.items()},
+            weight=self._plan.weight * len(names),
+            count=len(names),
+        )
+
+    def _read(self, institution: str, envelope: Envelope) -> None:
+        """Accept an update, or raise what is wrong with it."""
+        identity = self._members[institution].identity
+        if envelope.kind == "refusal":
+            code = read_refusal(envelope, self._plan, institution, identity)
+            raise BadReply(f"{institution} refused the round", kind=code)
+        tensors, stated = read_reply(envelope, self._plan, institution, identity)
+        square = sum(float(np.square(a, dtype=np.float64).sum()) for a in tensors.values())
+        if not math.sqrt(square) <= self._limit:
+            raise BadReply(
+                f"{institution}: the update's norm is absurd", kind="too_large", expected=f"at most {self._limit:g}"
+            )
+        try:
+            spend = PrivacySpend.from_dict(stated)
+        except TrustError as error:
+            raise BadReply(f"{institution}: its privacy spend cannot be read", kind="bad_spend") from error
+        if spend.institution != institution:
+            raise BadReply(f"{institution}: it states the spend of another", kind="bad_spend")
+        self._updates[institution] = tensors
+        self._spends[institution] = spend

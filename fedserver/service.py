@@ -1,0 +1,156 @@
+"""The coordinator as a process: one front door, one job at a time, until it is told to stop.
+
+It picks up where it stands. A job that was running when the process ended is taken first, at the round
+it was in; queued jobs follow in order of submission. What a job made is published before it counts as
+completed, so a release is never missing from a completed job.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from flwr.app import Context
+from flwr.serverapp import Grid
+
+from fedcore.errors import ConcordatError, Interrupted
+from fedcore.identity import SigningIdentity
+from fedserver.app import make_server_app
+from fedserver.coordinator import Coordinator
+from fedserver.evaluation import Evaluator, load_evaluator
+from fedserver.link import Link, open_link
+from fedserver.pki import check_validity
+from fedserver.progress import JobResult, Progress
+from fedserver.registry import Registry
+from fedserver.settings import Place
+from fedserver.store import JobRecord, Store
+
+__all__ = ["Service"]
+
+_IDLE_S = 0.5
+
+
+class Service:
+    """See the module.
+
+    Args:
+        place: The coordinator's directory.
+        say: Called with one line for people.
+        stopped: Asked often; True ends the service with everything kept.
+    """
+
+    def __init__(self, place: Place, *, say: Callable[[str], None], stopped: Callable[[], bool]) -> None:
+        self._place = place
+        self._say = say
+        self._stopped = stopped
+        self._settings = place.settings()
+        self._identity = SigningIdentity.load(place.identity)
+        self._store = Store.open(place.store)
+        self._registry = Registry(directory=place.releases, identity=self._identity)
+        self._evaluator: Evaluator | None = None
+        self._noted: dict[str, object] = {}
+
+    def run(self) -> None:
+        """Serve until stopped.
+
+        Raises:
+            LinkError: The port is in use.
+            TrustError: The certificate cannot be used.
+        """
+        check_validity(self._place.certificate)
+        with open_link(
+            address=self._settings.listen or self._settings.address,
+            certificate=self._place.certificate,
+            key=self._place.key,
+            ca=self._place.ca,
+            home=self._place.directory / ".flwr",
+            members=self._store.members,
+        ) as link:
+            self._note("tls", link.tls_version)
+            self._say(f"{self._settings.name} listens on {self._settings.address} ({link.tls_version})")
+            try:
+                while not self._stopped():
+                    self._note("connected", link.connected())
+                    if (record := self._store.next_job()) is None:
+                        time.sleep(_IDLE_S)
+                    else:
+                        self._work(record, link)
+            finally:
+                self._note("connected", ())
+                self._note("progress", None)
+        self._store.close()
+
+    def _work(self, record: JobRecord, link: Link) -> None:
+        """Run one job from where it stands, and publish what it made."""
+        job_id = record.plan.job_id
+        self._say(f"job {job_id}: {'goes on' if record.state == 'running' else 'starts'}")
+        try:
+            result = self._run(record, link)
+            release = None
+            if result.status == "completed":
+                release = self._registry.publish(
+                    record.plan, result, base_name=record.base_name, unsafe_ok=record.unsafe_ok
+                )
+                self._store.complete_job(job_id, release=release.name)
+                self._say(f"job {job_id}: completed; the release is {release}")
+            else:
+                self._say(f"job {job_id}: failed: {result.reason}")
+        except Interrupted:
+            self._say(f"job {job_id}: interrupted, its state is kept; 'concordat server run' goes on with it")
+        except ConcordatError as error:
+            self._store.fail_job(job_id, str(error))
+            self._say(f"job {job_id}: failed: {error}")
+        self._note("progress", None)
+
+    def _run(self, record: JobRecord, link: Link) -> JobResult:
+        """The coordinator over the live link, as a ServerApp."""
+        results: list[JobResult] = []
+
+        def run(grid: Grid, context: Context) -> None:
+            coordinator = Coordinator(
+                record.plan,
+                self._store,
+                self._identity,
+                link.members,
+                evaluator=self._scorer(record),
+                report=lambda progress: self._progress(progress, link),
+                traffic=link.traffic,
+                stopped=self._stopped,
+            )
+            results.append(coordinator.run(grid))
+
+        link.run(make_server_app(run))
+        return results[0]
+
+    def _scorer(self, record: JobRecord) -> Evaluator | None:
+        """The evaluator, loaded once, when both the job and `server.toml` name one."""
+        wanted = self._settings.evaluator
+        if record.plan.evaluation is None or wanted is None:
+            return None
+        if self._evaluator is None:
+            self._evaluator = load_evaluator(wanted.name, Path(self._place.directory / wanted.base))
+        return self._evaluator
+
+    def _progress(self, progress: Progress, link: Link) -> None:
+        """Leave progress for `server status`, and say what changed."""
+        self._note("connected", link.connected())
+        if not self._note("progress", asdict(progress)):
+            return
+        where = f"job {progress.job_id}: round {progress.round} of {progress.rounds}"
+        if progress.stage == "folded":
+            loss = "" if progress.loss is None else f", public loss {progress.loss:.4f}"
+            self._say(f"{where}: {progress.answered} of {progress.asked} updates folded{loss}")
+        elif progress.stage == "waiting":
+            self._say(f"{where}: waiting, {progress.answered} of {progress.asked} institutions are connected")
+        elif progress.stage in ("asked", "reply"):
+            self._say(f"{where}: {progress.answered} of {progress.asked} have answered")
+        else:
+            self._say(f"job {progress.job_id}: {progress.stage}")
+
+    def _note(self, name: str, value: object) -> bool:
+        """Note a value unless it is the one noted last."""
+        if name in self._noted and self._noted[name] == value:
+            return False
+        self._noted[name] = value
+        self._store.note(name, value)
+        return True

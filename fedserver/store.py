@@ -1,0 +1,333 @@
+"""What the coordinator must not forget: members, jobs, rounds and the states between them, in SQLite.
+
+Two rules make a kill at any moment harmless. A round's plan is stored before it is sent, so that a
+restarted coordinator asks the very same question; and a fold, its outcome and the new checkpoint are one
+transaction, so that a round is folded once or not at all. Write-ahead log with synchronous=FULL: what a
+method has returned from survives power loss. Several processes may open the same store.
+
+>>> store = Store.open(":memory:")
+>>> store.members(), store.next_job()
+((), None)
+"""
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from fedcore import canonical
+from fedcore.adapter import AdapterState
+from fedcore.enrolment import EnrolmentRequest
+from fedcore.errors import ConfigError, TrustError
+from fedcore.identity import PublicIdentity
+from fedcore.manifest import PrivacySpend
+from fedcore.round import Abandoned, Completed, JobPlan, RoundOutcome, RoundPlan
+from fedcore.wire import pack_arrays, unpack_arrays
+from fedserver.cohort import Member
+
+__all__ = ["JobRecord", "JobState", "Store"]
+
+JobState = Literal["queued", "running", "completed", "failed"]
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS members(
+    name TEXT PRIMARY KEY, identity TEXT NOT NULL, flower_key TEXT NOT NULL UNIQUE, enrolled REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS jobs(
+    number INTEGER PRIMARY KEY, job_id TEXT NOT NULL UNIQUE, plan TEXT NOT NULL, base_name TEXT NOT NULL,
+    unsafe_ok INTEGER NOT NULL, state TEXT NOT NULL, reason TEXT, submitted REAL NOT NULL, started REAL,
+    finished REAL, loss_base REAL, loss_released REAL, release TEXT);
+CREATE TABLE IF NOT EXISTS rounds(
+    job_id TEXT NOT NULL, round INTEGER NOT NULL, plan BLOB NOT NULL, opened REAL NOT NULL,
+    outcome TEXT, closed REAL, PRIMARY KEY(job_id, round));
+CREATE TABLE IF NOT EXISTS checkpoints(
+    job_id TEXT NOT NULL, round INTEGER NOT NULL, tensors BLOB NOT NULL, PRIMARY KEY(job_id, round));
+CREATE TABLE IF NOT EXISTS spends(
+    job_id TEXT NOT NULL, institution TEXT NOT NULL, round INTEGER NOT NULL, spend TEXT NOT NULL,
+    PRIMARY KEY(job_id, institution));
+CREATE TABLE IF NOT EXISTS notes(name TEXT PRIMARY KEY, value TEXT NOT NULL);
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobRecord:
+    """A job and where it stands."""
+
+    plan: JobPlan
+    base_name: str
+    unsafe_ok: bool
+    state: JobState
+    reason: str | None
+    submitted: float
+    started: float | None
+    finished: float | None
+    loss_base: float | None
+    loss_released: float | None
+    release: str | None
+
+
+class Store:
+    """See the module. Every method is one transaction and may be called from any thread."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._lock = threading.RLock()
+
+    @classmethod
+    def open(cls, path: Path | str) -> "Store":
+        """Open a store, making it when it is not there.
+
+        Raises:
+            ConfigError: It cannot be opened, or is not a store.
+        """
+        try:
+            connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.executescript(_SCHEMA)
+        except sqlite3.Error as error:
+            raise ConfigError(f"the store {path} cannot be opened ({error})", do="check the path") from error
+        return cls(connection)
+
+    def close(self) -> None:
+        """Close the connection."""
+        with self._lock:
+            self._connection.close()
+
+    # Members ------------------------------------------------------------------------------------------
+
+    def enrol(self, request: EnrolmentRequest) -> bool:
+        """Remember a member. False when the very same one is enrolled already.
+
+        Raises:
+            TrustError: The name or the transport key belongs to another member.
+        """
+        with self._transaction() as db:
+            row = db.execute("SELECT identity, flower_key FROM members WHERE name = ?", (request.name,)).fetchone()
+            if row == (request.identity, request.flower_key_pem):
+                return False
+            taken = db.execute("SELECT name FROM members WHERE flower_key = ?", (request.flower_key_pem,)).fetchone()
+            if row is not None or taken is not None:
+                raise TrustError(
+                    f"{request.name} cannot be enrolled: its name or transport key is taken by {(taken or row)[0]}"
+                    if taken
+                    else f"an institution named {request.name} is enrolled already, with other keys",
+                    do="choose another name in its node.toml, and enrol again",
+                )
+            db.execute(
+                "INSERT INTO members VALUES (?, ?, ?, ?)",
+                (request.name, request.identity, request.flower_key_pem, time.time()),
+            )
+            return True
+
+    def members(self) -> tuple[Member, ...]:
+        """All members, by name."""
+        rows = self._rows("SELECT name, identity, flower_key FROM members ORDER BY name")
+        return tuple(Member(name=n, identity=PublicIdentity(i), flower_key=k) for n, i, k in rows)
+
+    # Jobs ---------------------------------------------------------------------------------------------
+
+    def submit(self, plan: JobPlan, *, base_name: str, unsafe_ok: bool = False) -> None:
+        """Queue a job.
+
+        Raises:
+            ConfigError: A job of that name exists.
+        """
+        text = canonical.encode(plan.to_dict()).decode()
+        with self._transaction() as db:
+            if db.execute("SELECT 1 FROM jobs WHERE job_id = ?", (plan.job_id,)).fetchone():
+                raise ConfigError(f"a job named {plan.job_id} exists already", do="give the job another name")
+            db.execute(
+                "INSERT INTO jobs(job_id, plan, base_name, unsafe_ok, state, submitted)"
+                " VALUES (?, ?, ?, ?, 'queued', ?)",
+                (plan.job_id, text, base_name, int(unsafe_ok), time.time()),
+            )
+
+    def next_job(self) -> JobRecord | None:
+        """The job to work on: the one that runs already, else the one that waits longest."""
+        rows = self._rows(
+            "SELECT job_id FROM jobs WHERE state IN ('running', 'queued') ORDER BY state = 'queued', number LIMIT 1"
+        )
+        return self.job(rows[0][0]) if rows else None
+
+    def job(self, job_id: str) -> JobRecord:
+        """One job.
+
+        Raises:
+            ConfigError: There is none of that name.
+        """
+        rows = self._rows(
+            "SELECT plan, base_name, unsafe_ok, state, reason, submitted, started, finished, loss_base,"
+            " loss_released, release FROM jobs WHERE job_id = ?",
+            job_id,
+        )
+        if not rows:
+            known = ", ".join(self.job_ids()) or "(there is no job yet)"
+            raise ConfigError(f"there is no job named {job_id!r}", expected=f"one of {known}")
+        plan, base_name, unsafe_ok, state, reason, *rest = rows[0]
+        names = ("submitted", "started", "finished", "loss_base", "loss_released", "release")
+        return JobRecord(
+            plan=JobPlan.from_dict(canonical.decode(plan.encode())),
+            base_name=base_name,
+            unsafe_ok=bool(unsafe_ok),
+            state=state,
+            reason=reason,
+            **dict(zip(names, rest, strict=True)),
+        )
+
+    def job_ids(self) -> tuple[str, ...]:
+        """All jobs, in order of submission."""
+        return tuple(row[0] for row in self._rows("SELECT job_id FROM jobs ORDER BY number"))
+
+    def start_job(self, job_id: str) -> None:
+        """Mark a job as running."""
+        self._write(
+            "UPDATE jobs SET state = 'running', started = coalesce(started, ?) WHERE job_id = ?", time.time(), job_id
+        )
+
+    def fail_job(self, job_id: str, reason: str) -> None:
+        """Mark a job as failed."""
+        self._write(
+            "UPDATE jobs SET state = 'failed', reason = ?, finished = ? WHERE job_id = ?", reason, time.time(), job_id
+        )
+
+    def complete_job(self, job_id: str, *, release: str | None) -> None:
+        """Mark a job as completed."""
+        self._write(
+            "UPDATE jobs SET state = 'completed', release = ?, finished = ? WHERE job_id = ?",
+            release,
+            time.time(),
+            job_id,
+        )
+
+    def set_loss(self, job_id: str, which: Literal["loss_base", "loss_released"], loss: float | None) -> None:
+        """Remember a loss on public examples."""
+        statements = {
+            "loss_base": "UPDATE jobs SET loss_base = ? WHERE job_id = ?",
+            "loss_released": "UPDATE jobs SET loss_released = ? WHERE job_id = ?",
+        }
+        self._write(statements[which], loss, job_id)
+
+    # Rounds -------------------------------------------------------------------------------------------
+
+    def open_round(self, plan: RoundPlan) -> RoundPlan:
+        """Store a round's plan before it is sent; when one is stored already, that one stands.
+
+        Returns:
+            The plan to send.
+        """
+        with self._transaction() as db:
+            db.execute(
+                "INSERT OR IGNORE INTO rounds(job_id, round, plan, opened) VALUES (?, ?, ?, ?)",
+                (plan.job_id, plan.round, canonical.encode(plan.to_dict()), time.time()),
+            )
+            row = db.execute(
+                "SELECT plan FROM rounds WHERE job_id = ? AND round = ?", (plan.job_id, plan.round)
+            ).fetchone()
+        return RoundPlan.from_dict(canonical.decode(row[0]))
+
+    def close_round(
+        self,
+        job_id: str,
+        outcome: RoundOutcome,
+        *,
+        state: AdapterState | None = None,
+        spends: Mapping[str, PrivacySpend] | None = None,
+    ) -> None:
+        """Store an outcome with the folded state and the spends, in one transaction.
+
+        Guarantee: a round closes once; the state after it is the one folded here.
+
+        Raises:
+            ConfigError: The round is closed already, or was never opened.
+        """
+        kind = "completed" if isinstance(outcome, Completed) else "abandoned"
+        text = json.dumps({"kind": kind, **asdict(outcome)}, allow_nan=False)
+        with self._transaction() as db:
+            changed = db.execute(
+                "UPDATE rounds SET outcome = ?, closed = ? WHERE job_id = ? AND round = ? AND outcome IS NULL",
+                (text, time.time(), job_id, outcome.round),
+            ).rowcount
+            if changed != 1:
+                raise ConfigError(f"round {outcome.round} of {job_id} is not open: it cannot be folded again")
+            if state is not None:
+                db.execute(
+                    "INSERT INTO checkpoints VALUES (?, ?, ?)", (job_id, outcome.round, pack_arrays(state.tensors))
+                )
+                db.execute("DELETE FROM checkpoints WHERE job_id = ? AND round < ?", (job_id, outcome.round - 1))
+            for name, spend in (spends or {}).items():
+                db.execute(
+                    "INSERT OR REPLACE INTO spends VALUES (?, ?, ?, ?)",
+                    (job_id, name, outcome.round, json.dumps(spend.to_dict())),
+                )
+
+    def round_plan(self, job_id: str, number: int) -> RoundPlan | None:
+        """The stored plan of a round, if it was opened."""
+        rows = self._rows("SELECT plan FROM rounds WHERE job_id = ? AND round = ?", job_id, number)
+        return RoundPlan.from_dict(canonical.decode(rows[0][0])) if rows else None
+
+    def outcomes(self, job_id: str) -> tuple[RoundOutcome, ...]:
+        """What came of the rounds that are closed, in order."""
+        rows = self._rows("SELECT outcome FROM rounds WHERE job_id = ? AND outcome NOT NULL ORDER BY round", job_id)
+        return tuple(_outcome(text) for (text,) in rows)
+
+    def checkpoint(self, plan: JobPlan) -> tuple[int, AdapterState]:
+        """The last folded round and the state after it; round 0 is the initial state."""
+        rows = self._rows(
+            "SELECT round, tensors FROM checkpoints WHERE job_id = ? ORDER BY round DESC LIMIT 1", plan.job_id
+        )
+        if not rows:
+            return 0, AdapterState.initial(plan.schema, plan.seed)
+        number, blob = rows[0]
+        return number, AdapterState(schema=plan.schema, tensors=unpack_arrays(blob, plan.schema.tensors))
+
+    def spends(self, job_id: str) -> tuple[PrivacySpend, ...]:
+        """The last stated spend of each institution that contributed, by name."""
+        rows = self._rows("SELECT spend FROM spends WHERE job_id = ? ORDER BY institution", job_id)
+        return tuple(PrivacySpend.from_dict(json.loads(text)) for (text,) in rows)
+
+    # Notes --------------------------------------------------------------------------------------------
+
+    def note(self, name: str, value: Any) -> None:
+        """Leave a JSON value for other processes to see, such as who is connected now."""
+        self._write("INSERT OR REPLACE INTO notes VALUES (?, ?)", name, json.dumps(value))
+
+    def noted(self, name: str) -> Any:
+        """The value last noted under a name, or None."""
+        rows = self._rows("SELECT value FROM notes WHERE name = ?", name)
+        return json.loads(rows[0][0]) if rows else None
+
+    # ----------------------------------------------------------------------------------------------------
+
+    def _rows(self, query: str, *values: Any) -> list[Any]:
+        with self._lock:
+            return self._connection.execute(query, values).fetchall()
+
+    def _write(self, statement: str, *values: Any) -> None:
+        with self._transaction() as db:
+            db.execute(statement, values)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing, exclusive among writers from the start."""
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+
+def _outcome(text: str) -> RoundOutcome:
+    """Read an outcome back."""
+    fields = json.loads(text)
+    if fields.pop("kind") == "abandoned":
+        return Abandoned(**fields)
+    fields["contributors"] = tuple(fields["contributors"])
+    return Completed(**fields)

@@ -1,0 +1,236 @@
+"""`concordat simulate`, `concordat bench` and `concordat demo`: what researchers run.
+
+    concordat simulate simulations/scenarios/quickstart.toml
+    concordat bench round --json
+
+Settings and the environment are read here and nowhere below; what is heavy is imported when it is needed.
+"""
+
+import dataclasses
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.markup import escape
+
+from fedcore.cli import console, example
+from fedcore.cli import report as tell
+from fedcore.errors import ConfigError, QuorumLost
+from simulations import results as files
+
+if TYPE_CHECKING:
+    from fedserver.progress import Progress
+    from simulations.scenario import Scenario
+
+__all__ = ["bench", "demo", "simulate"]
+
+_Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+
+simulate = typer.Typer(rich_markup_mode=None, add_completion=False)
+bench = typer.Typer(
+    help="Measure Concordat beside its peers.", no_args_is_help=True, rich_markup_mode=None, add_completion=False
+)
+demo = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@simulate.command(
+    "simulate",
+    epilog=example(
+        "concordat simulate simulations/scenarios/quickstart.toml",
+        "concordat simulate simulations/scenarios/medicine-record.toml --records notes.jsonl --epsilon none --json",
+    ),
+)
+def simulate_command(
+    scenario_path: Annotated[Path, typer.Argument(metavar="SCENARIO.toml", help="The scenario.")],
+    records: Annotated[Path | None, typer.Option("--records", help="File or directory of records to split.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Directory of the run. Default: runs/NAME-EPSILON.")] = None,
+    epsilon: Annotated[
+        str | None,
+        typer.Option("--epsilon", metavar="X|none", help="Another epsilon; 'none' adds no noise: research only."),
+    ] = None,
+    backend: Annotated[
+        str | None, typer.Option("--backend", metavar="memory|ray", help="Another backend than the scenario's.")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Remove what an earlier run left, and start again.")] = False,
+    as_json: _Json = False,
+) -> None:
+    """Run a federation in one process: the coordinator and sessions of a live one, without a network.
+
+    Stopped by Ctrl-C it goes on where it was when the same command is given again; a finished run is shown,
+    not computed again.
+    """
+    from simulations.scenario import load
+
+    scenario = _settings(load(scenario_path), epsilon, backend)
+    found = records or (Path(scenario.records.path) if scenario.records.path else None)
+    out = out or Path("runs") / f"{scenario.name}-{scenario.privacy_label}"
+    value = _simulate(scenario, found, out, fresh)
+    tell(value, as_json=as_json, human=lambda: _show(value))
+    if value["status"] != "completed":
+        raise QuorumLost(f"the simulation was {value['status']}", do="see results.json; --fresh starts again")
+
+
+@bench.callback(epilog=example("concordat bench round", "concordat bench round --rounds 2 --json"))
+def _bench() -> None:
+    """Measure Concordat beside its peers."""
+
+
+@bench.command("round", epilog=example("concordat bench round --rounds 2 --json"))
+def round_command(
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Rounds that are measured in each form.")] = 2,
+    base: Annotated[str, typer.Option("--base", help="A base of the store, or a directory.")] = "smollm2-135m",
+    as_json: _Json = False,
+) -> None:
+    """Seconds that a round costs beyond training: deployed, in one process, and as Flower's examples do it."""
+    from domains import bases
+    from simulations.benchmarks.round import measure
+
+    root = bases.default_root(os.environ)
+    path = bases.prepare(base, root) if base in bases.KNOWN else bases.find(base, root)
+    value = measure(path, rounds, _say).to_dict()
+
+    def human() -> None:
+        for name in ("deployed", "in_process", "flower_style"):
+            _say(f"{name.replace('_', ' '):14} {value[f'{name}_overhead_s']:7.2f} s a round beyond training")
+        _say(f"deployed over Flower-style: {value['ratio']:.2f}")
+
+    tell(value, as_json=as_json, human=human)
+
+
+@demo.command("demo", epilog=example("concordat demo", "concordat demo --json"))
+def demo_command(
+    directory: Annotated[Path, typer.Option("--dir", help="Where everything is written.")] = Path("concordat-demo"),
+    as_json: _Json = False,
+) -> None:
+    """Run the main job here: a coordinator and three hospitals, from nothing to a document."""
+    from domains import bases
+    from simulations.demo import Demo, DemoSettings
+
+    said: list[str] = []
+
+    def progress(stage: str, _facts: Mapping[str, Any]) -> None:
+        if said[-1:] != [stage]:
+            said.append(stage)
+            _say(stage)
+
+    value = Demo(DemoSettings(directory=directory), bases.default_root(os.environ), progress).run()
+    tell(value, as_json=as_json, human=lambda: console.print_json(data=value))
+
+
+def _settings(scenario: "Scenario", epsilon: str | None, backend: str | None) -> "Scenario":
+    """The scenario with what the command line changes."""
+    if epsilon == "none":
+        scenario = scenario.without_noise()
+    elif epsilon is not None:
+        try:
+            scenario = scenario.with_epsilon(float(epsilon))
+        except ValueError as error:
+            raise ConfigError("--epsilon is not a number", expected="a number above 0, or 'none'") from error
+    if backend is not None:
+        if backend not in ("memory", "ray"):
+            raise ConfigError("--backend is not known", expected="memory or ray", got=repr(backend))
+        kind: Literal["memory", "ray"] = "ray" if backend == "ray" else "memory"
+        scenario = dataclasses.replace(scenario, backend=kind)
+    return scenario
+
+
+def _simulate(scenario: "Scenario", records: Path | None, out: Path, fresh: bool) -> dict[str, Any]:
+    """Run, or show what an earlier run of the same found."""
+    from domains import bases
+    from simulations.directory import RunDirectory, base_of
+
+    def preparing(what: str, share: float) -> None:
+        console.print(f"{what}: {share:.0%}", end="\r")
+
+    base = base_of(scenario, out, bases.default_root(os.environ), preparing)
+    run = RunDirectory.prepare(out, scenario, records=records, base=base, fresh=fresh)
+    if (earlier := files.read(run.out)) is not None:
+        _say(f"{run.out} is finished; --fresh runs it again")
+        return earlier
+    from simulations.world import World
+
+    display = Display(scenario)
+    world = World(run, step=display.step)
+    _say(f"{scenario.name}: {scenario.task} on {world.base.card.name}, backend {scenario.backend}, in {run.out}")
+    for name, dataset in world.datasets.items():
+        _say(f"  {name}: {len(dataset)} units ({scenario.records.unit})")
+    if scenario.unsafe:
+        console.print(f"[bold red]{', '.join(scenario.unsafe)}[/]: research only, never publishable")
+    # Before anything is spent.
+    console.print(f"[bold]forecast[/] {escape(world.forecast().describe())}", highlight=False, soft_wrap=True)
+    with stopping() as stopped:
+        return files.write(world.run(report=display.report, stopped=stopped))
+
+
+class Display:
+    """Live progress on standard error: a line that changes where it is a terminal, else a line a round.
+
+    Args:
+        scenario: What is run.
+    """
+
+    def __init__(self, scenario: "Scenario") -> None:
+        self._scenario = scenario
+        self._started = time.monotonic()
+        self._round = 0
+
+    def step(self, institution: str, done: int, steps: int) -> None:
+        """One institution has taken a step."""
+        if console.is_terminal:
+            line = f"round {self._round}/{self._scenario.rounds}: {institution}, step {done} of {steps}"
+            console.print(f"{line:<100}"[: console.width - 1], end="\r", highlight=False)
+
+    def report(self, progress: "Progress") -> None:
+        """The coordinator has something to tell."""
+        self._round = progress.round
+        seconds = f"{time.monotonic() - self._started:.0f} s"
+        if progress.stage == "folded":
+            loss = "" if progress.loss is None else f", loss {progress.loss:.3f}"
+            _say(f"round {progress.round}/{progress.rounds}: {progress.answered} folded{loss} ({seconds})")
+        elif progress.stage in ("base loss", "released loss"):
+            loss = "" if progress.loss is None else f" {progress.loss:.3f}"
+            _say(f"{progress.stage} on held-out units{loss} ({seconds})")
+        elif progress.stage == "abandoned":
+            _say(f"round {progress.round} was abandoned ({seconds})")
+
+
+@contextmanager
+def stopping() -> Iterator[Callable[[], bool]]:
+    """Make Ctrl-C end the run between steps, with everything kept; a second one ends it at once."""
+    stop = threading.Event()
+
+    def ask(_number: int, _frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        _say("stopping when the institution that trains now has answered; Ctrl-C again stops at once")
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield stop.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _show(value: Mapping[str, Any]) -> None:
+    """The result for people; everything else is in the files."""
+    for i in value["institutions"]:
+        spent = math.inf if i["epsilon_spent"] is None else i["epsilon_spent"]
+        limit = math.inf if i["epsilon_limit"] is None else i["epsilon_limit"]
+        _say(f"{i['name']}: {i['units']} units ({i['unit']}), epsilon {spent:.3f} of {limit:g} at delta {i['delta']:g}")
+    if value["loss_base"] is not None and value["loss_released"] is not None:
+        _say(f"loss on held-out units: base {value['loss_base']:.3f}, released {value['loss_released']:.3f}")
+    if value["unsafe"]:
+        _say(f"{', '.join(value['unsafe'])}: research only, never publishable")
+    _say(f"written: {', '.join(str(Path(value['out']) / n) for n in (files.JSON, files.MARKDOWN, files.PICTURE))}")
+
+
+def _say(line: str) -> None:
+    console.print(escape(line), highlight=False, soft_wrap=True)

@@ -1,0 +1,224 @@
+"""The main job, from nothing to a document: a coordinator and three hospitals as processes on this machine.
+
+Everything goes through the same commands that an operator types (`server init`, `node enrol`, `server
+submit`, …), so that the demonstration cannot work where the product does not. Each hospital's records are
+synthetic and its own; nothing but plans, noised updates and refusals crosses the front door.
+
+    concordat demo            # writes everything into ./concordat-demo
+    concordat demo --json
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from domains import bases
+from domains.medicine import synthetic
+from fedcore.errors import ConfigError, RoundError
+from simulations.benchmarks.processes import Processes, program
+
+__all__ = ["HOSPITALS", "Demo", "DemoSettings"]
+
+HOSPITALS = ("st-anne", "riverside", "northfield")
+MARKER = ".concordat-demo"
+JOB = "demo"
+DELTA = 1e-5
+_JOB_S = 3600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoSettings:
+    """What the demonstration runs. The defaults were chosen by measurement; see docs/researcher.md."""
+
+    directory: Path = Path("concordat-demo")
+    base: str = "smollm2-135m"
+    rounds: int = 2
+    patients: int = 2000
+    steps_per_round: int = 4
+    expected_batch_units: int = 16
+    epsilon: float = 8.0
+    clip_norm_l2: float = 0.2
+    learning_rate: float = 1e-2
+    rank: int = 4
+    max_tokens: int = 112
+    heldout: int = 24
+    strategy: str = "frozen_a"
+
+
+class Demo:
+    """One run of the main job.
+
+    Args:
+        settings: What to run.
+        bases_root: Where prepared bases are kept.
+        report: Is told each stage, and while the job runs what `server status` and `node status` say.
+    """
+
+    def __init__(
+        self, settings: DemoSettings, bases_root: Path, report: Callable[[str, Mapping[str, Any]], None]
+    ) -> None:
+        self._settings = settings
+        self._bases = bases_root
+        self._report = report
+        self._root = settings.directory.resolve()
+        self._server = self._root / "coordinator"
+        self._nodes = {name: self._root / name for name in HOSPITALS}
+
+    def run(self) -> dict[str, Any]:
+        """Set up, run and look at the result.
+
+        Returns:
+            What `concordat demo --json` prints.
+        Raises:
+            ConfigError: The directory holds something that is not a demonstration.
+            LinkError: A party did not start.
+            RoundError: The job failed.
+        """
+        started = time.monotonic()
+        base = bases.prepare(self._settings.base, self._bases, lambda what, share: self._report(what, {"share": share}))
+        self._clear()
+        self._report("writing three hospitals' synthetic records", {})
+        self._write_records()
+        with Processes(self._root) as processes:
+            self._report("making keys and certificates; comparing fingerprints; enrolling", {})
+            self._initialise(processes, base)
+            self._report("starting the coordinator and three nodes", {})
+            processes.start("coordinator", [program("concordat"), "server", "run", str(self._server)])
+            for name, directory in self._nodes.items():
+                processes.start(name, [program("concordat"), "node", "run", str(directory)])
+            self._concordat(processes, "server", "submit", str(self._root / "job.toml"), "--dir", str(self._server))
+            processes.wait_until(lambda: self._is_over(processes), "the job", timeout_s=_JOB_S)
+            job = self._job_status(processes)
+            if job["state"] != "completed":
+                raise RoundError(f"the job failed: {job['reason']}", do=f"see the logs in {self._root}")
+        with Processes(self._root) as processes:
+            self._report("verifying the release and writing a record from it", {})
+            return self._result(processes, job, time.monotonic() - started)
+
+    # Setting up ---------------------------------------------------------------------------------------
+
+    def _clear(self) -> None:
+        """Begin with an empty directory; only one that an earlier demonstration made is removed."""
+        if self._root.exists():
+            if not (self._root / MARKER).exists() and any(self._root.iterdir()):
+                raise ConfigError(f"{self._root} is not empty and not a demonstration's", do="name another with --dir")
+            shutil.rmtree(self._root)
+        self._root.mkdir(parents=True)
+        (self._root / MARKER).write_text("made by 'concordat demo'; removed when it runs again\n")
+
+    def _write_records(self) -> None:
+        for seed, (name, directory) in enumerate(self._nodes.items(), start=1):
+            directory.mkdir()
+            _write_jsonl(directory / "records.jsonl", synthetic.records(name, self._settings.patients, seed))
+        public = synthetic.public_examples(self._settings.heldout + 1, seed=0)
+        _write_jsonl(self._root / "heldout.jsonl", iter(public[1:]))
+        (self._root / "input.json").write_text(json.dumps(public[0]["bundle"], indent=1))
+
+    def _initialise(self, processes: Processes, base: Path) -> None:
+        """Make both sides' keys and settings; compare fingerprints as the two operators would."""
+        s = self._settings
+        address = f"127.0.0.1:{free_port()}"
+        init = ["server", "init", str(self._server), "--name", "demo", "--address", address]
+        told = self._concordat(processes, *init, "--evaluator-base", str(base), "--json")
+        card = self._server / "coordinator.json"
+        for name, directory in self._nodes.items():
+            options = ["--name", name, "--records", str(directory / "records.jsonl"), "--unit", "patient"]
+            options += ["--base", str(base), "--epsilon", str(s.epsilon), "--delta", str(DELTA), "--threads", "1"]
+            self._concordat(processes, "node", "init", str(directory), *options)
+            enrol = ["node", "enrol", str(card), "--dir", str(directory), "--fingerprint", told["fingerprint"]]
+            mine = self._concordat(processes, *enrol, "--json")
+            accept = ["server", "enrol", str(directory / "enrolment.json"), "--dir", str(self._server)]
+            self._concordat(processes, *accept, "--fingerprint", mine["fingerprint"])
+        (self._root / "job.toml").write_text(self._job(base))
+
+    def _job(self, base: Path) -> str:
+        s = self._settings
+        return f"""# The demonstration's job: three hospitals learn to write clinical notes together.
+name = "demo"
+task = "medicine.record"
+card = "{base / "card.json"}"
+strategy = "{s.strategy}"
+rounds = {s.rounds}
+quorum = 2
+deadline_s = 900
+max_tokens = {s.max_tokens}
+
+[adapter]
+rank = {s.rank}
+alpha = {2 * s.rank}
+targets = ["q_proj", "v_proj"]
+
+[optimiser]
+name = "adamw"
+learning_rate = {s.learning_rate}
+
+[privacy]
+unit = "patient"
+epsilon = {s.epsilon}          # The noise is calibrated so that all rounds together stay within it.
+delta = {DELTA}
+sampling_rate = {s.expected_batch_units / s.patients}
+expected_batch_units = {s.expected_batch_units}
+steps_per_round = {s.steps_per_round}
+examples_per_unit = 1
+clip_norm_l2 = {s.clip_norm_l2}
+
+[evaluation]
+records = "{self._root / "heldout.jsonl"}"
+limit = {s.heldout}
+"""
+
+    # Running ------------------------------------------------------------------------------------------
+
+    def _is_over(self, processes: Processes) -> bool:
+        """Look at all parties, tell what they say, and whether the job has ended."""
+        job = self._job_status(processes)
+        nodes = {name: _read_json(directory / "status.json") for name, directory in self._nodes.items()}
+        self._report("training", {"job": job, "nodes": nodes})
+        return job["state"] in ("completed", "failed")
+
+    def _job_status(self, processes: Processes) -> dict[str, Any]:
+        status = self._concordat(processes, "server", "status", JOB, "--dir", str(self._server), "--json")
+        time.sleep(1.0)
+        return status
+
+    def _result(self, processes: Processes, job: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+        """Verify the release, write one record from it, and read each institution's own ledger."""
+        card, release = str(self._server / "coordinator.json"), str(job["release"])
+        verified = self._concordat(processes, "release", "verify", release, "--key", card, "--json")
+        source = ["--input", str(self._root / "input.json"), "--release", release, "--key", card]
+        base = ["--base", str(self._bases_path)]
+        written = self._concordat(processes, "generate", "medicine.record", *source, *base, "--json")
+        budgets = {
+            name: self._concordat(processes, "node", "budget", "--dir", str(directory), "--json")
+            for name, directory in self._nodes.items()
+        }
+        rounds = job["rounds"]
+        return {
+            "rounds": rounds,
+            "institutions": [self._institution(name, budget) for name, budget in budgets.items()],
+            "loss_base": job["loss_base"],
+            "loss_released": job["loss_released"],
+        }
+
+    def _concordat(self, processes: Processes, *arguments: str) -> dict[str, Any]:
+        """Run one command of ours; its JSON object, or nothing where it prints none."""
+        output = processes.call(" ".join(arguments[:2]), [program("concordat"), *arguments])
+        return dict(json.loads(output)) if "--json" in arguments else {}
+
+
+def _write_jsonl(path: Path, rows: Iterator[dict[str, Any]]) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """A small file that another process replaces; empty before it is first written."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}

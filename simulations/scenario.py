@@ -1,0 +1,246 @@
+"""A scenario: everything a simulated federation is, in one TOML file.
+
+Privacy settings have no defaults. What is relaxed for research is named `unsafe_…`, and every result of
+it carries the mark. A scenario never knows where its records lie when `--records` names them.
+
+>>> scenario = load(named("quickstart"))
+>>> scenario.privacy.epsilon
+8.0
+>>> scenario.without_noise().unsafe
+('UnsafeNoNoise',)
+"""
+
+import dataclasses
+import re
+from dataclasses import asdict, dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from fedcore import canonical, config
+from fedcore.errors import ConfigError
+from fedcore.privacy.plan import UNSAFE_NO_NOISE, PrivacyPlan
+from fedcore.privacy.units import PrivacyUnit
+from fedcore.round import Optimiser
+
+__all__ = [
+    "UNSAFE_SEEDED",
+    "AdapterSettings",
+    "EvaluationSettings",
+    "PrivacySettings",
+    "RecordsSettings",
+    "Scenario",
+    "SplitSettings",
+    "load",
+    "named",
+]
+
+UNSAFE_SEEDED = "UnsafeSeeded"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_MARGIN = 0.99
+"""Noise is calibrated to this share of epsilon, so that a second accountant's last digit cannot pass it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordsSettings:
+    """Which records are split into institutions.
+
+    Args:
+        unit: Column or path that names whom to protect.
+        path: A file or directory; `--records` overrides it.
+        synthetic: "medicine" or "finance": records that the domain pack generates, when no path is given.
+        units_per_site: How many units each synthetic site has.
+        format: As in a node's settings.
+        fields: Task field -> column or path, for files that name things in another way.
+        heldout_units: Units that no institution holds; the loss is measured on them.
+    Raises:
+        ConfigError: A number is out of range.
+    """
+
+    unit: str
+    path: str = ""
+    synthetic: Literal["", "medicine", "finance"] = ""
+    units_per_site: int = 8
+    format: Literal["auto", "jsonl", "csv", "parquet", "fhir"] = "auto"
+    fields: dict[str, str] = field(default_factory=dict)
+    heldout_units: int = 2
+
+    def __post_init__(self) -> None:
+        if self.heldout_units < 1 or self.units_per_site < 1:
+            raise ConfigError("[records] heldout_units and units_per_site must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitSettings:
+    """How units become institutions: by a column, evenly (iid), or skewed (dirichlet).
+
+    Raises:
+        ConfigError: A column is missing, or a number is out of range.
+    """
+
+    kind: Literal["column", "iid", "dirichlet"]
+    column: str = ""
+    merge_below_units: int = 1
+    institutions: int = 3
+    alpha: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.kind != "iid" and not self.column:
+            raise ConfigError(f"[split] kind {self.kind!r} needs a column", do="set [split] column")
+        if self.merge_below_units < 1 or self.institutions < 1 or not self.alpha > 0:
+            raise ConfigError("[split] merge_below_units, institutions and alpha must be above zero")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterSettings:
+    """Shape of the LoRA adapter."""
+
+    rank: int = 4
+    alpha: float = 8.0
+    targets: tuple[str, ...] = ("q_proj", "v_proj")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrivacySettings:
+    """The privacy of every institution; nothing has a default but what it relaxes.
+
+    Args:
+        epsilon: What all rounds together may cost; the noise is calibrated to it.
+        epsilon_limit: Each institution's own limit. Above `epsilon`, so that a round repeated after a
+            crash, which costs twice, still fits.
+        unsafe_no_noise: Research without privacy: `--epsilon none`.
+        unsafe_seeded: Sampling and noise from the scenario's seed, so that a run repeats exactly.
+    """
+
+    epsilon: float
+    epsilon_limit: float
+    delta: float
+    sampling_rate: float
+    steps_per_round: int
+    expected_batch_units: float
+    examples_per_unit: int
+    clip_norm_l2: float
+    unsafe_no_noise: bool = False
+    unsafe_seeded: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSettings:
+    """How the loss on held-out units is measured."""
+
+    examples: int = 8
+    every_round: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """A simulated federation.
+
+    Args:
+        base: A prepared base, a directory, or "tiny:KIND" for a small random model made on the spot.
+        quorum: Replies that a round needs; 0 means all institutions.
+    Raises:
+        ConfigError: A field is out of range.
+    """
+
+    name: str
+    task: str
+    base: str
+    rounds: int
+    seed: int
+    max_tokens: int
+    records: RecordsSettings
+    split: SplitSettings
+    privacy: PrivacySettings
+    strategy: str = "frozen_a"
+    quorum: int = 0
+    deadline_s: float = 86400.0
+    backend: Literal["memory", "ray"] = "memory"
+    adapter: AdapterSettings = AdapterSettings()
+    optimiser: Optimiser = field(default_factory=Optimiser)
+    evaluation: EvaluationSettings = EvaluationSettings()
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ConfigError(f"the scenario name {self.name!r} cannot be used", expected="letters, digits, '.-_'")
+        if self.rounds < 1 or self.quorum < 0 or self.evaluation.examples < 1:
+            raise ConfigError("scenario: rounds and evaluation.examples must be at least 1, quorum at least 0")
+
+    def without_noise(self) -> "Scenario":
+        """The same scenario without privacy: research only, marked, never publishable."""
+        return dataclasses.replace(self, privacy=dataclasses.replace(self.privacy, unsafe_no_noise=True))
+
+    def with_epsilon(self, epsilon: float) -> "Scenario":
+        """The same scenario at another epsilon; the limit keeps its distance.
+
+        Raises:
+            ConfigError: `epsilon` is not above zero.
+        """
+        if not 0 < epsilon < float("inf"):
+            raise ConfigError("--epsilon is out of range", expected="a number above 0, or 'none'", got=repr(epsilon))
+        limit = epsilon * self.privacy.epsilon_limit / self.privacy.epsilon
+        changed = dataclasses.replace(self.privacy, epsilon=epsilon, epsilon_limit=limit, unsafe_no_noise=False)
+        return dataclasses.replace(self, privacy=changed)
+
+    @property
+    def unsafe(self) -> tuple[str, ...]:
+        """Whatever weakens the promise, by name."""
+        marks = ((self.privacy.unsafe_no_noise, UNSAFE_NO_NOISE), (self.privacy.unsafe_seeded, UNSAFE_SEEDED))
+        return tuple(name for holds, name in marks if holds)
+
+    @property
+    def privacy_label(self) -> str:
+        """A word for directories: "epsilon-8" or "no-noise"."""
+        return "no-noise" if self.privacy.unsafe_no_noise else f"epsilon-{self.privacy.epsilon:g}"
+
+    def privacy_plan(self) -> PrivacyPlan:
+        """The plan of every round, its noise calibrated to epsilon over all rounds.
+
+        Raises:
+            InvalidPlan: A number is out of range, or no noise is enough.
+            NoPrivacyUnit: The unit is empty.
+        """
+        fixed: dict[str, Any] = {
+            name: getattr(self.privacy, name)
+            for name in (
+                "delta",
+                "sampling_rate",
+                "steps_per_round",
+                "expected_batch_units",
+                "examples_per_unit",
+                "clip_norm_l2",
+            )
+        }
+        fixed["unit"] = PrivacyUnit(key=self.records.unit)
+        if self.privacy.unsafe_no_noise:
+            return PrivacyPlan(noise_multiplier=0.0, mechanism=UNSAFE_NO_NOISE, **fixed)
+        return PrivacyPlan.calibrate(epsilon=_MARGIN * self.privacy.epsilon, rounds=self.rounds, **fixed)
+
+    def digest(self, records_digest: str) -> str:
+        """SHA-256 of what decides the result: the scenario without its backend, and the records."""
+        value = asdict(self)
+        del value["backend"], value["records"]["path"]
+        return canonical.digest({"scenario": value, "records": records_digest})
+
+
+def load(path: Path) -> Scenario:
+    """Read a scenario.
+
+    Raises:
+        ConfigError: The file is missing, is not TOML, or a key is unknown, missing or out of range.
+    """
+    return config.load(Scenario, path)
+
+
+def named(name: str) -> Path:
+    """Where a scenario that ships with the package lies, such as "quickstart".
+
+    Raises:
+        ConfigError: No such scenario.
+    """
+    folder = Path(str(resources.files("simulations"))) / "scenarios"
+    path = folder / f"{name}.toml"
+    if not _NAME.fullmatch(name) or not path.is_file():
+        known = ", ".join(sorted(p.stem for p in folder.glob("*.toml")))
+        raise ConfigError(f"no scenario is called {name!r}", expected=f"one of {known}")
+    return path

@@ -1,0 +1,226 @@
+"""The trainer: rounds start from their state alone, whatever the last one trained."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from domains.language import Base, Encoded, collate, mean_loss
+from fedclient.dataset import PrivateDataset
+from fedclient.model import Trainer
+from fedcore.adapter import AdapterSchema, AdapterState
+from fedcore.errors import BaseMismatch, ModelError, PrivacyError
+from fedcore.privacy.noise import SecureNoise, UnsafeNoNoise, UnsafeSeededNoise
+from fedcore.privacy.plan import UNSAFE_NO_NOISE, PrivacyPlan
+from fedcore.privacy.sampling import SystemRandom, UnsafeSeeded
+from fedcore.privacy.units import PrivacyUnit
+from fedcore.round import Optimiser, RoundPlan
+from simulations.tiny import KINDS, TARGETS, TinyKind, make_tiny_base
+
+PRIVACY = PrivacyPlan(
+    unit=PrivacyUnit(key="patient"),
+    sampling_rate=0.7,
+    steps_per_round=3,
+    expected_batch_units=4.0,
+    examples_per_unit=2,
+    clip_norm_l2=1.0,
+    noise_multiplier=0.5,
+    delta=1e-5,
+)
+QUIET = replace(PRIVACY, noise_multiplier=0.0, mechanism=UNSAFE_NO_NOISE, sampling_rate=1.0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = Path(tmp_path_factory.mktemp("bases"))
+    for kind in KINDS:
+        make_tiny_base(directory / kind, kind)
+    return directory
+
+
+@pytest.fixture
+def base(root: Path) -> Base:
+    return Base.load(root / "llama", device="cpu")
+
+
+def schema_of(base: Base, kind: TinyKind = "llama", rank: int = 2) -> AdapterSchema:
+    return AdapterSchema.for_base(base.card, rank=rank, alpha=4, targets=TARGETS[kind])
+
+
+def data(seed: int = 0, units: int = 6) -> PrivateDataset:
+    generator = np.random.default_rng(seed)
+    out = []
+    for _ in range(units):
+        ids = tuple(int(t) for t in generator.integers(3, 40, int(generator.integers(4, 12))))
+        out.append((Encoded(ids=ids, labels=(-100, *ids[1:]), label=int(generator.integers(0, 3))),))
+    return PrivateDataset(tuple(out))
+
+
+def plan_of(state: AdapterState, **changes: Any) -> RoundPlan:
+    fields: dict[str, Any] = {
+        "job_id": "job",
+        "round": 1,
+        "rounds": 2,
+        "task": "medicine.record",
+        "schema": state.schema,
+        "state_digest": state.digest,
+        "seed": 7,
+        "strategy": "fedavg",
+        "trains": ("lora_A", "lora_B", "head"),
+        "carries": ("lora_A", "lora_B", "head"),
+        "cohort": ("a",),
+        "weight": 1.0,
+        "quorum": 1,
+        "deadline_s": 60.0,
+        "max_tokens": 64,
+        "optimiser": Optimiser(learning_rate=0.02),
+        "privacy": PRIVACY,
+    }
+    return RoundPlan(**{**fields, **changes})
+
+
+def seeded_round(trainer: Trainer, plan: RoundPlan, state: AdapterState) -> dict[str, Any]:
+    update = trainer.train(plan, state, data(), source=UnsafeSeeded(1), noise=UnsafeSeededNoise(2))
+    return dict(update.tensors)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_training_lowers_the_loss_on_every_kind_of_base(root: Path, kind: TinyKind) -> None:
+    base = Base.load(root / kind, device="cpu")
+    state = AdapterState.initial(schema_of(base, kind), seed=7)
+    examples = [e for unit in data().units for e in unit]
+    before = mean_loss(base, base.adapt(state.schema, ()), examples)
+    quiet = replace(QUIET, steps_per_round=25, expected_batch_units=6.0, clip_norm_l2=10.0)
+    plan = plan_of(state, privacy=quiet, optimiser=Optimiser(learning_rate=0.05))
+    update = Trainer(base).train(plan, state, data(), source=SystemRandom(), noise=UnsafeNoNoise())
+    after = base.adapt(state.schema, ())
+    after.load(state.replace({n: state.tensors[n] + d for n, d in update.tensors.items()}))
+    assert mean_loss(base, after, examples) < 0.97 * before
+
+
+def test_an_update_holds_exactly_what_the_plan_trains(base: Base) -> None:
+    state = AdapterState.initial(schema_of(base), seed=7)
+    for trains in (("lora_B",), ("lora_A",), ("lora_A", "lora_B")):
+        update = Trainer(base).train(
+            plan_of(state, trains=trains), state, data(), source=SystemRandom(), noise=SecureNoise()
+        )
+        assert tuple(update.tensors) == tuple(t.name for t in state.schema.part(*trains))
+        assert all(a.any() for a in update.tensors.values())
+
+
+def test_alternating_rounds_equal_rounds_of_a_fresh_trainer(root: Path, base: Base) -> None:
+    state = AdapterState.initial(schema_of(base), seed=7)
+    state = state.replace({n: a + np.float32(0.05) for n, a in state.part("lora_B").items()})
+    kept = Trainer(base)
+    for trains in (("lora_A",), ("lora_B",), ("lora_B",), ("lora_A", "lora_B"), ("lora_A",)):
+        plan = plan_of(state, trains=trains)
+        fresh = seeded_round(Trainer(Base.load(root / "llama", device="cpu")), plan, state)
+        again = seeded_round(kept, plan, state)
+        assert all((fresh[n] == again[n]).all() for n in fresh)
+
+
+def test_hooks_are_never_doubled_nor_left_behind(base: Base) -> None:
+    state = AdapterState.initial(schema_of(base), seed=7)
+    module = base.adapt(state.schema, ("lora_B",)).module
+
+    def hooks() -> int:
+        return sum(len(m._forward_hooks) + len(m._backward_hooks) for m in module.modules())
+
+    during = []
+    for trainer in (Trainer(base), Trainer(base)):
+        for _ in range(2):
+            trainer.train(
+                plan_of(state, trains=("lora_B",)),
+                state,
+                data(),
+                source=SystemRandom(),
+                noise=SecureNoise(),
+                report=lambda done, steps: during.append(hooks()),
+            )
+            assert hooks() == 0
+    assert set(during) == {2 * len(state.schema.part("lora_B"))}
+
+
+def test_what_was_proven_of_a_model_is_not_proven_again(base: Base) -> None:
+    state = AdapterState.initial(schema_of(base), seed=7)
+    trainer, passes = Trainer(base), []
+    inner = base.model.get_input_embeddings().register_forward_hook(lambda *_: passes.append(1))
+    try:
+        empty = replace(PRIVACY, sampling_rate=1e-12)
+        for trains in (("lora_B",), ("lora_A",), ("lora_B",), ("lora_A",)):
+            seeded_round(trainer, plan_of(state, trains=trains, privacy=empty), state)
+    finally:
+        inner.remove()
+    assert len(passes) == 2 * 4  # One batch of three made-up sequences and each alone, for each of two sets.
+
+
+def test_another_adapter_on_the_same_base_starts_clean(root: Path, base: Base) -> None:
+    trainer = Trainer(base)
+    small, large = (AdapterState.initial(schema_of(base, rank=r), seed=7) for r in (2, 3))
+    first = seeded_round(trainer, plan_of(small), small)
+    seeded_round(trainer, plan_of(large), large)
+    again = seeded_round(trainer, plan_of(small), small)
+    assert all((first[n] == again[n]).all() for n in first)
+
+
+def test_a_round_interrupted_at_a_step_does_not_show_in_the_next(base: Base) -> None:
+    state = AdapterState.initial(schema_of(base), seed=7)
+    trainer, plan = Trainer(base), plan_of(state)
+    clean = seeded_round(trainer, plan, state)
+
+    def interrupt(done: int, steps: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train(plan, state, data(1), source=SystemRandom(), noise=SecureNoise(), report=interrupt)
+    again = seeded_round(trainer, plan, state)
+    assert all((clean[n] == again[n]).all() for n in clean)
+
+
+def test_the_base_itself_never_changes_and_stays_in_evaluation(base: Base) -> None:
+    probe = collate([data().units[0][0]])
+    before = base.sequence_losses(probe)
+    state = AdapterState.initial(schema_of(base), seed=7)
+    seeded_round(Trainer(base), plan_of(state), state)
+    with base.without_adapter(), torch.no_grad():
+        assert torch.equal(base.sequence_losses(probe), before)
+    assert not any(m.training for m in base.model.modules())
+
+
+def test_a_state_of_another_adapter_is_refused(base: Base) -> None:
+    state = AdapterState.initial(schema_of(base), seed=7)
+    other = AdapterState.initial(schema_of(base, rank=3), seed=7)
+    with pytest.raises(BaseMismatch):
+        Trainer(base).train(plan_of(state), other, data(), source=SystemRandom(), noise=SecureNoise())
+
+
+def test_a_plan_for_another_base_is_refused(base: Base) -> None:
+    foreign = AdapterState.initial(replace(schema_of(base), base_digest="0" * 64), seed=7)
+    with pytest.raises(BaseMismatch):
+        Trainer(base).train(plan_of(foreign), foreign, data(), source=SystemRandom(), noise=SecureNoise())
+
+
+def test_noise_that_the_plan_does_not_promise_is_refused(base: Base) -> None:
+    state = AdapterState.initial(schema_of(base), seed=7)
+    with pytest.raises(PrivacyError):
+        Trainer(base).train(plan_of(state), state, data(), source=SystemRandom(), noise=UnsafeNoNoise())
+
+
+def test_a_round_that_diverges_is_refused(base: Base) -> None:
+    state = AdapterState.initial(schema_of(base), seed=7)
+    wild = replace(PRIVACY, clip_norm_l2=1e38, noise_multiplier=1e6)
+    plan = plan_of(state, privacy=wild, optimiser=Optimiser(name="sgd", learning_rate=10.0))
+    with pytest.raises(ModelError, match="learning_rate"):
+        Trainer(base).train(plan, state, data(), source=SystemRandom(), noise=SecureNoise())

@@ -1,0 +1,324 @@
+"""One round at one institution: what leaves, what it costs, and in which order."""
+
+import dataclasses
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from domains.language import Base, Encoded
+from fedclient.consent import LocalPolicy
+from fedclient.dataset import PrivateDataset
+from fedclient.ledger import BudgetLimit, Ledger
+from fedclient.model import Trainer
+from fedclient.session import Institution, run_round
+from fedclient.update import AdapterUpdate
+from fedcore import canonical
+from fedcore.adapter import AdapterSchema, AdapterState, ModelCard
+from fedcore.errors import BadReply, RecordError
+from fedcore.identity import SigningIdentity
+from fedcore.manifest import PrivacySpend
+from fedcore.privacy.accounting import epsilon
+from fedcore.privacy.units import PrivacyUnit
+from fedcore.round import RoundPlan
+from fedcore.wire import Envelope, read_refusal, read_reply, seal_plan
+from simulations.tiny import make_tiny_base
+
+Plans = Callable[..., RoundPlan]
+SECRET = "Mrs Example, born 1950"
+
+
+@dataclasses.dataclass
+class HeldBase:
+    card: ModelCard
+
+
+class Adder:
+    """A small trainer: adds one to everything that trains, and keeps a list of what it was asked."""
+
+    def __init__(self, card: ModelCard) -> None:
+        self.base = HeldBase(card)
+        self.asked: list[RoundPlan] = []
+
+    def train(
+        self,
+        plan: RoundPlan,
+        state: AdapterState,
+        dataset: PrivateDataset,
+        *,
+        source: Any,
+        noise: Any,
+        report: Any = None,
+    ) -> AdapterUpdate:
+        self.asked.append(plan)
+        if report is not None:
+            report(1, 1)
+        tensors = {t.name: np.full(t.shape, len(self.asked), dtype=np.float32) for t in plan.trained}
+        return AdapterUpdate(specs=plan.trained, tensors=tensors)
+
+
+class Site:
+    """An institution, its coordinator, and what its records were asked for."""
+
+    def __init__(self, directory: Path, card: ModelCard, epsilon_limit: float = 8.0, **policy: Any) -> None:
+        self.coordinator, self.identity = SigningIdentity.generate(), SigningIdentity.generate()
+        self.unit = PrivacyUnit(key="patient")
+        self.ledger = Ledger.open(
+            directory / "ledger.db",
+            dataset="admissions",
+            unit=self.unit,
+            limit=BudgetLimit(epsilon=epsilon_limit, delta=1e-5),
+        )
+        self.policy = LocalPolicy(
+            tasks=("medicine.record",),
+            unit=self.unit,
+            least_noise_multiplier=0.3,
+            largest_clip_norm_l2=10.0,
+            largest_rank=64,
+            largest_delta=1e-5,
+            **policy,
+        )
+        self.trainer = Adder(card)
+        self.reads = 0
+
+    def dataset(self, plan: RoundPlan) -> PrivateDataset:
+        self.reads += 1
+        return PrivateDataset(units=((Encoded(ids=(5, 6), labels=(-100, 6)),),))
+
+    def institution(self, **changes: Any) -> Institution:
+        fields: dict[str, Any] = {
+            "name": "a",
+            "identity": self.identity,
+            "coordinator": self.coordinator.public,
+            "policy": self.policy,
+            "ledger": self.ledger,
+            "trainer": self.trainer,
+            "dataset": self.dataset,
+        }
+        return Institution(**{**fields, **changes})
+
+    def seal(self, plan: RoundPlan, state: AdapterState) -> Envelope:
+        return seal_plan(plan, state.part(*plan.carries), self.coordinator)
+
+    def code(self, reply: Envelope, plan: RoundPlan) -> str:
+        return read_refusal(reply, plan, "a", self.identity.public)
+
+
+@pytest.fixture
+def site(tmp_path: Path, card: ModelCard) -> Site:
+    return Site(tmp_path, card)
+
+
+def untouched(site: Site) -> bool:
+    """Nothing was spent, read or trained."""
+    return not site.ledger.events() and not site.reads and not site.trainer.asked
+
+
+def test_an_accepted_plan_is_answered_with_the_update_and_the_ledgers_spend(
+    site: Site, make_plan: Plans, state: AdapterState
+) -> None:
+    plan, steps = make_plan(), []
+    reply = run_round(site.seal(plan, state), site.institution(), lambda done, of: steps.append((done, of)))
+    tensors, stated = read_reply(reply, plan, "a", site.identity.public)
+    spend = PrivacySpend.from_dict(stated)
+    assert set(tensors) == {t.name for t in plan.trained}
+    assert all((array == 1).all() for array in tensors.values())
+    assert (spend.epsilon, spend.delta, spend.unit, spend.rounds) == (site.ledger.epsilon(), 1e-5, "patient", 1)
+    assert spend.epsilon == pytest.approx(epsilon([plan.privacy.event()], 1e-5), rel=0.01)
+    assert steps == [(1, 1)]
+
+
+def test_a_reply_says_nothing_but_what_is_agreed(site: Site, make_plan: Plans, state: AdapterState) -> None:
+    header = canonical.decode(run_round(site.seal(make_plan(), state), site.institution()).header)
+    assert set(header) == {"version", "body_sha256", "job", "round", "plan", "institution", "spend"}
+    assert set(header["spend"]) == {f.name for f in dataclasses.fields(PrivacySpend)}
+
+
+def test_the_same_question_gets_the_same_bytes_at_no_cost(site: Site, make_plan: Plans, state: AdapterState) -> None:
+    envelope = site.seal(make_plan(), state)
+    first = run_round(envelope, site.institution())
+    spent = site.ledger.epsilon()
+    assert run_round(envelope, site.institution()) == first
+    assert (site.ledger.epsilon(), len(site.trainer.asked), site.reads) == (spent, 1, 1)
+
+
+def test_epsilon_after_k_rounds_is_that_of_all_of_them(site: Site, make_plan: Plans, state: AdapterState) -> None:
+    for number in (1, 2, 3):
+        plan = make_plan(round=number, rounds=3)
+        _, stated = read_reply(run_round(site.seal(plan, state), site.institution()), plan, "a", site.identity.public)
+        spend = PrivacySpend.from_dict(stated)
+        assert (spend.rounds, spend.epsilon) == (number, site.ledger.epsilon())
+        assert spend.epsilon == pytest.approx(plan.privacy.epsilon(number), rel=0.01)
+
+
+def test_a_wrong_signature_is_refused_before_anything_is_reserved(
+    site: Site, make_plan: Plans, state: AdapterState
+) -> None:
+    plan = make_plan()
+    forged = seal_plan(plan, state.part(*plan.carries), SigningIdentity.generate())
+    assert site.code(run_round(forged, site.institution()), plan) == "trust"
+    assert untouched(site)
+
+
+def test_a_changed_body_is_refused(site: Site, make_plan: Plans, state: AdapterState) -> None:
+    plan = make_plan()
+    envelope = site.seal(plan, state)
+    changed = dataclasses.replace(envelope, body=envelope.body[:-4] + b"\0\0\0\1")
+    assert site.code(run_round(changed, site.institution()), plan) == "trust"
+    assert untouched(site)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [b"", b"not json", b"[]", b"null", b'{"plan": 3}', b'{"plan": {"job_id": "\\ud800", "round": 1}}', b"[" * 99999],
+)
+def test_rubbish_gets_a_signed_refusal_that_answers_no_plan(site: Site, make_plan: Plans, header: bytes) -> None:
+    for signature in (b"\0" * 64, site.coordinator.sign(b"concordat/1/plan\0" + header)):
+        reply = run_round(Envelope(kind="plan", header=header, signature=signature), site.institution())
+        assert canonical.decode(reply.header)["code"] in ("trust", "internal_error")
+        with pytest.raises(BadReply):
+            site.code(reply, make_plan())
+    assert untouched(site)
+
+
+def test_a_plan_for_others_is_refused(site: Site, make_plan: Plans, state: AdapterState) -> None:
+    plan = make_plan(cohort=("b",))
+    assert site.code(run_round(site.seal(plan, state), site.institution()), plan) == "not_in_cohort"
+    assert untouched(site)
+
+
+def test_another_base_is_refused(tmp_path: Path, make_plan: Plans, state: AdapterState, card: ModelCard) -> None:
+    site, plan = Site(tmp_path, dataclasses.replace(card, digest="cd" * 32)), make_plan()
+    assert site.code(run_round(site.seal(plan, state), site.institution()), plan) == "base_mismatch"
+    assert untouched(site)
+
+
+def test_a_state_that_is_not_the_plans_is_refused(site: Site, make_plan: Plans, state: AdapterState) -> None:
+    plan = make_plan()
+    other = state.replace({n: a + np.float32(1) for n, a in state.part("lora_B").items()})
+    assert site.code(run_round(site.seal(plan, other), site.institution()), plan) == "state_mismatch"
+    assert untouched(site)
+
+
+def test_the_policy_refuses_by_its_code(site: Site, make_plan: Plans, state: AdapterState) -> None:
+    plan = make_plan(task="finance.report")
+    assert site.code(run_round(site.seal(plan, state), site.institution()), plan) == "task_not_allowed"
+    assert untouched(site)
+
+
+def test_an_exhausted_budget_is_refused_before_a_record_is_read(
+    tmp_path: Path, make_plan: Plans, state: AdapterState, card: ModelCard
+) -> None:
+    site, plan = Site(tmp_path, card, epsilon_limit=0.5), make_plan()
+    assert site.code(run_round(site.seal(plan, state), site.institution()), plan) == "budget_exhausted"
+    assert untouched(site)
+
+
+def test_the_cost_is_reserved_before_records_are_read(site: Site, make_plan: Plans, state: AdapterState) -> None:
+    seen: list[int] = []
+
+    def read(plan: RoundPlan) -> PrivateDataset:
+        seen.append(len(site.ledger.events()))
+        raise RecordError("the records are broken in line 3")
+
+    plan = make_plan()
+    reply = run_round(site.seal(plan, state), site.institution(dataset=read))
+    assert site.code(reply, plan) == "records"
+    assert (seen, len(site.ledger.events())) == ([1], 1)
+
+
+def test_the_reply_is_committed_before_it_leaves(site: Site, make_plan: Plans, state: AdapterState) -> None:
+    plan = make_plan()
+    reply = run_round(site.seal(plan, state), site.institution())
+    assert site.ledger.kept_reply(plan.digest) == reply
+    assert [e.kind for e in site.ledger.entries()] == ["open", "reserve", "commit"]
+
+
+@pytest.mark.parametrize("error", [KeyError(SECRET), ValueError(SECRET), RuntimeError(SECRET), MemoryError(SECRET)])
+def test_an_unexpected_exception_leaves_as_one_code_and_is_logged_without_content(
+    site: Site, make_plan: Plans, state: AdapterState, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    def read(plan: RoundPlan) -> PrivateDataset:
+        try:
+            raise OSError(SECRET)
+        except OSError:
+            raise error from None
+
+    plan = make_plan()
+    with caplog.at_level(logging.INFO):
+        reply = run_round(site.seal(plan, state), site.institution(dataset=read))
+    assert site.code(reply, plan) == "internal_error"
+    assert SECRET.encode() not in reply.header + reply.body
+    assert SECRET not in caplog.text
+    assert type(error).__name__ in caplog.text
+    assert "test_session.py" in caplog.text
+
+
+def test_a_deliberate_error_is_logged_in_full_and_sent_as_a_code(
+    site: Site, make_plan: Plans, state: AdapterState, caplog: pytest.LogCaptureFixture
+) -> None:
+    plan = make_plan(task="finance.report")
+    reply = run_round(site.seal(plan, state), site.institution())
+    assert "finance.report" in caplog.text
+    assert b"finance" not in reply.header
+
+
+def test_a_tampered_ledger_stops_the_institution(
+    site: Site, make_plan: Plans, state: AdapterState, tmp_path: Path
+) -> None:
+    import sqlite3
+
+    with sqlite3.connect(tmp_path / "ledger.db") as db:
+        db.execute("DELETE FROM head")
+    db.close()
+    plan = make_plan()
+    assert site.code(run_round(site.seal(plan, state), site.institution()), plan) == "ledger"
+    assert not site.reads
+
+
+def test_an_institution_prints_its_name_alone(site: Site) -> None:
+    assert repr(site.institution()) == "Institution('a')"
+
+
+# The real trainer, on a tiny base.
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
+    return Base.load(make_tiny_base(tmp_path_factory.mktemp("base"), "llama"))
+
+
+def examples(base: Base) -> Sequence[tuple[Encoded, ...]]:
+    return tuple((base.encode(f"Facts: {i}", f"Note: {i} is well.", 24),) for i in range(12))
+
+
+def test_a_real_round_trains_within_its_plan(tmp_path: Path, make_plan: Plans, base: Base) -> None:
+    schema = AdapterSchema.for_base(base.card, rank=2, alpha=4, targets=("q_proj",))
+    state = AdapterState.initial(schema, seed=7)
+    site = Site(tmp_path, base.card)
+    privacy = dataclasses.replace(make_plan().privacy, sampling_rate=0.5, expected_batch_units=6.0, steps_per_round=2)
+    plan = make_plan(schema=schema, state_digest=state.digest, privacy=privacy, max_tokens=24)
+    steps: list[tuple[int, int]] = []
+    institution = site.institution(
+        trainer=Trainer(base), dataset=lambda plan: PrivateDataset(units=tuple(examples(base)))
+    )
+    reply = run_round(site.seal(plan, state), institution, lambda done, of: steps.append((done, of)))
+    tensors, stated = read_reply(reply, plan, "a", site.identity.public)
+    assert all(np.isfinite(a).all() and a.any() for a in tensors.values())
+    assert stated["epsilon"] == pytest.approx(privacy.epsilon(1), rel=0.01)
+    assert steps == [(1, 2), (2, 2)]
+    assert run_round(site.seal(plan, state), institution) == reply
+
+
+def test_a_live_institution_never_trains_without_noise(tmp_path: Path, make_plan: Plans, base: Base) -> None:
+    """Even a policy that would accept the plan meets a ledger with a limit."""
+    schema = AdapterSchema.for_base(base.card, rank=2, alpha=4, targets=("q_proj",))
+    state = AdapterState.initial(schema, seed=7)
+    privacy = dataclasses.replace(make_plan().privacy, noise_multiplier=0.0, mechanism="UnsafeNoNoise")
+    plan = make_plan(schema=schema, state_digest=state.digest, privacy=privacy)
+    strict, lax = Site(tmp_path / "1", base.card), Site(tmp_path / "2", base.card, unsafe_allow_no_noise=True)
+    assert strict.code(run_round(strict.seal(plan, state), strict.institution()), plan) == "no_noise"
+    assert lax.code(run_round(lax.seal(plan, state), lax.institution()), plan) == "budget_exhausted"

@@ -1,0 +1,164 @@
+"""The round loop over a Grid in memory."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedcore.errors import Interrupted, QuorumLost
+from fedcore.round import Abandoned, Completed
+from fedcore.wire import read_plan, seal_refusal
+from fedserver import messages
+from fedserver.store import Store
+
+
+def test_job_completes_and_state_is_the_initial_plus_the_mean_updates(make_federation: Callable[..., Any]) -> None:
+    federation = make_federation("a", "b", "c")
+    for value, institution in zip((0.01, 0.02, 0.03), federation.institutions.values(), strict=True):
+        institution.value = value
+    result = federation.run()
+    assert result.status == "completed"
+    assert result.contributors == {"a": 2, "b": 2, "c": 2}
+    for name, array in result.state.part("lora_B").items():
+        np.testing.assert_allclose(array, 0.04, rtol=1e-6, err_msg=name)
+    assert [o.round for o in result.outcomes] == [1, 2]
+    assert all(o.bytes_up > 0 and o.bytes_down > 0 for o in result.outcomes)
+    assert [s.rounds for s in result.spends] == [2, 2, 2]
+
+
+def test_first_round_carries_nothing_since_everyone_derives_it(make_federation: Callable[..., Any]) -> None:
+    federation = make_federation("a", "b")
+    federation.run()
+    first, second = federation.institutions["a"].asked
+    assert read_plan(first, federation.identity.public)[1] == {}
+    assert all(name.endswith("lora_B") for name in read_plan(second, federation.identity.public)[1])
+
+
+def test_restart_asks_the_same_question_and_folds_no_round_twice(make_federation: Callable[..., Any]) -> None:
+    store = Store.open(":memory:")
+    federation = make_federation("a", "b", store=store, rounds=3)
+    polls = 0
+
+    def stopped() -> bool:
+        nonlocal polls
+        polls += 1
+        return polls > 3
+
+    federation.answers("b", lambda envelope: ())
+    with pytest.raises(Interrupted):
+        federation.run(stopped=stopped)
+    asked = federation.institutions["a"].asked[0]
+    assert store.outcomes("job") == ()
+
+    federation.answers("b", federation.institutions["b"])
+    result = federation.run()
+    assert result.status == "completed"
+    assert federation.institutions["a"].asked[1] == asked
+    assert [o.round for o in result.outcomes] == [1, 2, 3]
+    again = federation.run()
+    assert again.state.digest == result.state.digest
+    assert len(federation.institutions["a"].asked) == 4
+
+
+def test_exhausted_institution_is_left_out_and_the_others_go_on(make_federation: Callable[..., Any]) -> None:
+    federation = make_federation("a", "b", "c")
+    c = federation.institutions["c"]
+
+    def refuse(envelope: Any) -> Any:
+        return [messages.pack(seal_refusal(c.plan(envelope), "c", "budget_exhausted", c.identity))]
+
+    federation.answers("c", refuse)
+    result = federation.run()
+    assert result.status == "completed"
+    assert result.outcomes[0].dropped == {"c": "budget_exhausted"}
+    assert result.outcomes[1].dropped == {}
+    assert len(c.asked) == 1
+    assert federation.time.now < 60
+
+
+def test_too_few_with_budget_left_fails_with_a_clear_reason(make_federation: Callable[..., Any]) -> None:
+    federation = make_federation("a", "b", rounds=3)
+    b = federation.institutions["b"]
+
+    def refuse_second(envelope: Any) -> Any:
+        plan = b.plan(envelope)
+        sealed = b.reply(plan) if plan.round == 1 else seal_refusal(plan, "b", "budget_exhausted", b.identity)
+        return [messages.pack(sealed)]
+
+    federation.answers("b", refuse_second)
+    result = federation.run()
+    assert result.status == "failed"
+    assert "b budget_exhausted" in result.reason
+    assert isinstance(result.outcomes[0], Completed)
+    assert isinstance(result.outcomes[1], Abandoned)
+    assert federation.store.job("job").state == "failed"
+    with pytest.raises(QuorumLost, match="round 2 of 3"):
+        result.check()
+
+
+def test_fewer_connected_than_quorum_fails_at_the_deadline(make_federation: Callable[..., Any]) -> None:
+    federation = make_federation("a", "b", "c", deadline_s=30.0)
+    federation.grid.offline = {0, 1}
+    result = federation.run()
+    assert result.status == "failed"
+    assert "connected within 30 s; expected at least 2; got c" in result.reason
+    assert 30 <= federation.time.now <= 31
+    assert federation.institutions["c"].asked == []
+
+
+def test_quorum_does_not_wait_long_for_an_absent_institution(make_federation: Callable[..., Any]) -> None:
+    federation = make_federation("a", "b", "c")
+    federation.grid.offline = {2}
+    result = federation.run()
+    assert result.status == "completed"
+    assert result.outcomes[0].dropped == {"c": "absent"}
+    assert federation.time.now < 15
+
+
+def test_silent_institution_is_late_and_the_round_ends_at_the_deadline(make_federation: Callable[..., Any]) -> None:
+    federation = make_federation("a", "b", "c", rounds=1)
+    federation.answers("c", lambda envelope: ())
+    result = federation.run()
+    assert result.status == "completed"
+    assert result.outcomes[0].dropped == {"c": "late"}
+    assert 60 <= federation.time.now <= 61
+
+
+def test_only_invited_institutions_are_asked(make_federation: Callable[..., Any]) -> None:
+    federation = make_federation("a", "b", "c", institutions=("a", "b"))
+    assert federation.run().contributors == {"a": 2, "b": 2}
+    assert federation.institutions["c"].asked == []
+
+
+@pytest.mark.parametrize("strategy", ["alternating", "fedavg", "frozen_a"])
+def test_every_strategy_trains_only_what_it_says(make_federation: Callable[..., Any], strategy: str) -> None:
+    federation = make_federation("a", "b", strategy=strategy)
+    result = federation.run()
+    plans = [read_plan(e, federation.identity.public)[0] for e in federation.institutions["a"].asked]
+    trained = {name for p in plans for t in p.trained for name in [t.name]}
+    from fedcore.adapter import AdapterState
+
+    initial = AdapterState.initial(federation.job.schema, federation.job.seed)
+    changed = {n for n, a in result.state.tensors.items() if not np.array_equal(a, initial.tensors[n])}
+    assert changed == trained
+
+
+def test_losses_are_scored_once_and_each_round_when_asked(make_federation: Callable[..., Any]) -> None:
+    from fedcore.round import Evaluation
+
+    class Counting:
+        calls: list[bool] = []
+
+        def loss(self, state: Any, **_: Any) -> float:
+            self.calls.append(state is None)
+            return 2.0 if state is None else 1.0
+
+    evaluation = Evaluation(records="public.jsonl", every_round=True)
+    federation = make_federation("a", "b", evaluation=evaluation)
+    result = federation.run(evaluator=Counting())
+    assert (result.loss_base, result.loss_released) == (2.0, 1.0)
+    assert [o.loss for o in result.outcomes] == [1.0, 1.0]
+    assert Counting.calls == [True, False, False, False]
+    federation.run(evaluator=Counting())
+    assert len(Counting.calls) == 4

@@ -1,0 +1,60 @@
+"""Who may import whom, and that a coordinator needs no torch."""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_import_contracts_hold() -> None:
+    done = subprocess.run(
+        [Path(sys.executable).parent / "lint-imports", "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+BLOCK = """
+import sys
+class No:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {blocked!r}:
+            raise ModuleNotFoundError(f"blocked: {{name}}", name=name)
+sys.meta_path.insert(0, No())
+import {module}
+print("ok")
+"""
+
+
+def imports_without(module: str, blocked: set[str]) -> subprocess.CompletedProcess[str]:
+    code = BLOCK.format(blocked=blocked, module=module)
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+def test_coordinator_imports_without_torch_or_domains() -> None:
+    for module in ("fedserver.commands", "fedserver.coordinator", "fedserver.link"):
+        done = imports_without(module, {"torch", "transformers", "peft", "opacus", "domains"})
+        assert done.stdout == "ok\n", done.stderr
+
+
+def test_fedcore_imports_without_torch_flower_and_the_rest() -> None:
+    blocked = {"torch", "transformers", "peft", "opacus", "flwr", "domains", "fedclient", "fedserver", "simulations"}
+    for path in sorted((ROOT / "fedcore").rglob("*.py")):
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        assert imports_without(module.removesuffix(".__init__"), blocked).stdout == "ok\n", module
+
+
+def test_domains_import_without_flower_or_opacus() -> None:
+    done = imports_without("domains.commands", {"flwr", "opacus", "fedclient", "fedserver"})
+    assert done.stdout == "ok\n", done.stderr
+
+
+def test_the_coordinator_s_extra_asks_for_no_torch() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"], *project["optional-dependencies"]["server"]]
+    assert not any(word in line for line in asked for word in ("torch", "peft", "transformers", "opacus"))
