@@ -127,7 +127,7 @@ def _figure(text: str, start: int, end: int) -> Figure:
     code = not currency and (before[-1:].isalpha() or before[-1:] == "_")
     begin = start - len(currency) - (1 if sign == "-" and not odd else 0)
     second = None
-    if ratio := re.match(r"/(\d+(?:\.\d+)?)(?![\d/,])", text[end:]):
+    if ratio := re.match(r"/(\d+(?:\.\d+)?)(?!\d|[/,.]\d)", text[end:]):
         second, end = Decimal(ratio.group(1)), end + ratio.end()
     elif re.match(r"[/:⁄]\d|[-–]\d|[.,]?\d", text[end:]):
         odd = True

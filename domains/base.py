@@ -14,7 +14,7 @@ work on these alone. This module never knows a federation, a budget or a server,
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from functools import cache
+from functools import cache, cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -80,7 +80,7 @@ class Fact(Sensitive):
     derivation: str = ""
     """How it was computed, when it is not in the input as it stands."""
 
-    @property
+    @cached_property
     def claim(self) -> "Fact":
         """The fact wherever it stands: two entries of an input that say the same make one claim."""
         return replace(self, path="", derivation="", text=self.text.casefold())

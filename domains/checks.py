@@ -295,9 +295,9 @@ class _Reading:
             sense = next((s for s in ("up", "down", "flat") if m.group().casefold() in SENSES[s]), None)
             if sense is None:
                 continue
-            cue = next((c for c in reversed(self._cues) if c[1] <= m.start()), None)
-            cue = cue or next((c for c in self._cues if c[0] >= m.end()), None)
-            if cue is None or sense not in moves.get(cue[2], {sense}):
+            near = next((c for c in reversed(self._cues) if c[1] <= m.start()), None)
+            near = near or next((c for c in self._cues if c[0] >= m.end()), None)
+            if near is None or sense not in moves.get(near[2], {sense}):
                 self.faults.append("direction")
 
     def _trace_words(self) -> None:

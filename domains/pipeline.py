@@ -303,7 +303,9 @@ def _prove(checker: Checker, skeleton: Skeleton, document: Document) -> None:
     for sentence in document.sentences:
         checked = checker.check(sentence.text)
         if checked.faults:
-            raise ConcordatError("a document holds what the input does not", do="report this as a fault of the pipeline")
+            raise ConcordatError(
+                "a document holds what the input does not", do="report this as a fault of the pipeline"
+            )
         said |= _claims(checked.mentions)
     missing = [s.rule for s in skeleton.statements if s.must and not _asks(s) <= said]
     if missing:

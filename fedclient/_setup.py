@@ -39,6 +39,7 @@ class NewNode:
     tasks: tuple[str, ...]
     epsilon: float
     delta: float
+    threads: int = 0
 
 
 def make_node(directory: Path, new: NewNode) -> NodeSettings:
@@ -104,7 +105,7 @@ def _toml(new: NewNode) -> str:
 
     lines: list[tuple[str, str]] = [
         (f"name = {text(new.name)}", ""),
-        ("threads = 0", "CPU threads; 0 leaves it to torch"),
+        (f"threads = {new.threads}", "CPU threads; 0 leaves it to torch"),
         ("", ""),
         ("[base]", ""),
         (f"path = {text(new.base)}", "a prepared base ('concordat model list'), a directory or a hub id"),

@@ -22,7 +22,8 @@ import warnings
 from collections.abc import Iterable
 
 import numpy as np
-from scipy import stats
+import numpy.typing as npt
+from scipy import special
 
 from fedcore.errors import AccountantMismatch
 from fedcore.privacy import accounting
@@ -117,11 +118,18 @@ def _sum_attack(event: DpEvent, delta: float) -> float:
     counts = np.arange(max(0, math.floor(n * q - spread)), min(n, math.ceil(n * q + spread)) + 1)
     thresholds = np.linspace(0.0, counts[-1] + 4 * std, 256)
     present = np.zeros_like(thresholds)
-    for count, chance in zip(counts, stats.binom.pmf(counts, n, q), strict=True):
-        present += chance * stats.norm.sf((thresholds - count) / std)
-    absent = stats.norm.logsf(thresholds / std)
+    for count, chance in zip(counts, _binomial(counts, n, q), strict=True):
+        present += chance * special.ndtr((count - thresholds) / std)
+    absent = special.log_ndtr(-thresholds / std)
     hits = present > delta
     return float(max(0.0, np.max(np.log(present[hits] - delta) - absent[hits], initial=0.0)))
+
+
+def _binomial(counts: npt.NDArray[np.int64], n: int, q: float) -> npt.NDArray[np.float64]:
+    """Chance of each count in n coins of rate q; scipy.special loads much faster than scipy.stats."""
+    ways = special.gammaln(n + 1) - special.gammaln(counts + 1) - special.gammaln(n - counts + 1)
+    logarithm = ways + special.xlogy(counts, q) + special.xlog1py(n - counts, -q)
+    return np.asarray(np.exp(logarithm), dtype=np.float64)
 
 
 def _opacus(events: tuple[DpEvent, ...], delta: float, *, near: float) -> float:

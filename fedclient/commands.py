@@ -58,6 +58,7 @@ def init(
     task: Annotated[list[str] | None, typer.Option(help="A task to allow; by default all that are installed.")] = None,
     format: Annotated[str, typer.Option(help="auto, jsonl, csv, parquet or fhir.")] = "auto",
     field: Annotated[list[str] | None, typer.Option(help="TASKFIELD=COLUMN where the names differ.")] = None,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to torch.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Make a node's keys and its commented node.toml. Nothing that exists is overwritten."""
@@ -81,6 +82,7 @@ def init(
             tasks=tuple(load_task(t).name for t in task) if task else task_names(),
             epsilon=epsilon,
             delta=delta,
+            threads=threads,
         ),
     )
     value = {
@@ -142,15 +144,18 @@ def enrol(
         typer.echo(f"{coordinator.name} at {coordinator.address} is pinned.")
         typer.echo(f"Send {files.enrolment} to its operator and read them this fingerprint:")
         typer.echo(f"  {request.fingerprint}")
-        typer.echo(f"Then: concordat node run --dir {directory}")
+        typer.echo(f"Then: concordat node run {directory}")
 
     report(value, as_json=as_json, human=human)
 
 
-@node.command(epilog=example("concordat node run --dir hospital-a"))
-def run(directory: Directory = Path()) -> None:
+@node.command(epilog=example("concordat node run hospital-a"))
+def run(
+    directory: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="The node's directory.")] = None,
+    option: Annotated[Path, typer.Option("--dir", help="The same, as the other commands take it.")] = Path(),
+) -> None:
     """Take part until Ctrl-C: connect to the pinned coordinator and answer its plans."""
-    settings = NodeSettings.load(directory)
+    settings = NodeSettings.load(option if directory is None else directory)
     if not settings.files.coordinator.exists():
         raise ConfigError("no coordinator is pinned here", do="run 'concordat node enrol coordinator.json' first")
     from fedclient.node import run_node  # Deferred: torch and Flower take seconds to import.

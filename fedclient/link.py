@@ -122,7 +122,7 @@ class Link:
         Raises:
             LinkError: The connection is lost, or the message is not whole.
         """
-        self._check()
+        self.check()
         answer = self._call(self._client.PullMessages, PullMessagesRequest(node=self._node))
         if not answer.messages_list:
             return None
@@ -153,7 +153,7 @@ class Link:
         Raises:
             LinkError: The connection is lost.
         """
-        self._check()
+        self.check()
         with no_object_id_recompute():
             reply.metadata.__dict__["_message_id"] = reply.object_id
             tree, parts = get_object_tree(reply), get_all_nested_objects(reply)
@@ -218,7 +218,12 @@ class Link:
         except ConcordatError:
             logging.getLogger("concordat").debug("the coordinator did not hear that this node leaves")
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Return while the connection lives.
+
+        Raises:
+            LinkError: It is lost.
+        """
         if self._broken is not None:
             raise self._broken
 

@@ -10,6 +10,7 @@ What leaves is a noised update with a privacy spend, or one reason code. No exce
 """
 
 import logging
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -149,14 +150,18 @@ def run_round(envelope: Envelope, institution: Institution, report: Report | Non
 def _train(plan: RoundPlan, state: AdapterState, institution: Institution, report: Report | None) -> Envelope:
     """Reserve, read, train, commit; the order is the guarantee."""
     reservation = institution.ledger.reserve(plan)
+    dataset = institution.dataset(plan)
+    started = time.perf_counter()
     update = institution.trainer.train(
         plan,
         state,
-        institution.dataset(plan),
+        dataset,
         source=institution.source(plan),
         noise=institution.noise(plan),
         report=report,
     )
+    # Local: how long training takes follows the number of units sampled, so it never leaves.
+    _log.info("round %d of %s: trained for %.3f s", plan.round, plan.job_id, time.perf_counter() - started)
     spend = institution.ledger.spend(institution.name, reservation)
     reply = seal_reply(plan, institution.name, update.tensors, spend.to_dict(), institution.identity)
     institution.ledger.commit(reservation, reply)

@@ -140,7 +140,8 @@ class Collector:
             spend = PrivacySpend.from_dict(stated)
         except TrustError as error:
             raise BadReply(f"{institution}: its privacy spend cannot be read", kind="bad_spend") from error
-        if spend.institution != institution:
-            raise BadReply(f"{institution}: it states the spend of another", kind="bad_spend")
+        fits = spend.institution == institution and spend.unit == self._plan.privacy.unit.key
+        if not (fits and spend.epsilon >= 0 and 0 < spend.delta < 1 and spend.rounds >= 1):
+            raise BadReply(f"{institution}: its privacy spend cannot be that of this plan", kind="bad_spend")
         self._updates[institution] = tensors
         self._spends[institution] = spend

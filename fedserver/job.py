@@ -5,7 +5,7 @@ given, or found as the least that keeps the whole job within an epsilon.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedcore import config
@@ -95,7 +95,7 @@ class JobSettings:
     max_tokens: int
     adapter: AdapterSettings
     privacy: PrivacySettings
-    optimiser: Optimiser = Optimiser()
+    optimiser: Optimiser = field(default_factory=Optimiser)
     strategy: str = DEFAULT
     seed: int = 0
     institutions: tuple[str, ...] = ()

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from rich.console import Console
 from rich.markup import escape
 
 from fedcore.cli import console, example
@@ -112,16 +113,11 @@ def demo_command(
     """Run the main job here: a coordinator and three hospitals, from nothing to a document."""
     from domains import bases
     from simulations.demo import Demo, DemoSettings
+    from simulations.demo_view import DemoView, show
 
-    said: list[str] = []
-
-    def progress(stage: str, _facts: Mapping[str, Any]) -> None:
-        if said[-1:] != [stage]:
-            said.append(stage)
-            _say(stage)
-
-    value = Demo(DemoSettings(directory=directory), bases.default_root(os.environ), progress).run()
-    tell(value, as_json=as_json, human=lambda: console.print_json(data=value))
+    with DemoView(console) as view:
+        value = Demo(DemoSettings(directory=directory), bases.default_root(os.environ), view.report).run()
+    tell(value, as_json=as_json, human=lambda: show(value, Console()))
 
 
 def _settings(scenario: "Scenario", epsilon: str | None, backend: str | None) -> "Scenario":

@@ -19,7 +19,9 @@ from typing import Any
 from domains import bases
 from domains.medicine import synthetic
 from fedcore.errors import ConfigError, RoundError
-from simulations.benchmarks.processes import Processes, program
+from fedserver.settings import Place
+from fedserver.store import JobRecord, Store
+from simulations.benchmarks.processes import Processes, free_port, program
 
 __all__ = ["HOSPITALS", "Demo", "DemoSettings"]
 
@@ -28,6 +30,7 @@ MARKER = ".concordat-demo"
 JOB = "demo"
 DELTA = 1e-5
 _JOB_S = 3600.0
+_LOOK_S = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,17 +90,15 @@ class Demo:
             self._report("making keys and certificates; comparing fingerprints; enrolling", {})
             self._initialise(processes, base)
             self._report("starting the coordinator and three nodes", {})
-            processes.start("coordinator", [program("concordat"), "server", "run", str(self._server)])
+            processes.start("coordinator", [program("concordat"), "server", "run", "--dir", str(self._server)])
             for name, directory in self._nodes.items():
-                processes.start(name, [program("concordat"), "node", "run", str(directory)])
+                processes.start(name, [program("concordat"), "node", "run", "--dir", str(directory)])
             self._concordat(processes, "server", "submit", str(self._root / "job.toml"), "--dir", str(self._server))
-            processes.wait_until(lambda: self._is_over(processes), "the job", timeout_s=_JOB_S)
-            job = self._job_status(processes)
-            if job["state"] != "completed":
-                raise RoundError(f"the job failed: {job['reason']}", do=f"see the logs in {self._root}")
+            self._watch(processes)
         with Processes(self._root) as processes:
             self._report("verifying the release and writing a record from it", {})
-            return self._result(processes, job, time.monotonic() - started)
+            result = self._result(processes, base)
+        return {**result, "seconds": round(time.monotonic() - started, 1), "directory": str(self._root)}
 
     # Setting up ---------------------------------------------------------------------------------------
 
@@ -122,8 +123,9 @@ class Demo:
         """Make both sides' keys and settings; compare fingerprints as the two operators would."""
         s = self._settings
         address = f"127.0.0.1:{free_port()}"
-        init = ["server", "init", str(self._server), "--name", "demo", "--address", address]
-        told = self._concordat(processes, *init, "--evaluator-base", str(base), "--json")
+        told = self._concordat(processes, "server", "init", str(self._server), "--address", address, "--json")
+        with (self._server / "server.toml").open("a", encoding="utf-8") as settings:
+            settings.write(f'\n[evaluator]\nname = "public"\nbase = "{base}"\n')
         card = self._server / "coordinator.json"
         for name, directory in self._nodes.items():
             options = ["--name", name, "--records", str(directory / "records.jsonl"), "--unit", "patient"]
@@ -173,36 +175,61 @@ limit = {s.heldout}
 
     # Running ------------------------------------------------------------------------------------------
 
-    def _is_over(self, processes: Processes) -> bool:
-        """Look at all parties, tell what they say, and whether the job has ended."""
-        job = self._job_status(processes)
-        nodes = {name: _read_json(directory / "status.json") for name, directory in self._nodes.items()}
-        self._report("training", {"job": job, "nodes": nodes})
-        return job["state"] in ("completed", "failed")
+    def _watch(self, processes: Processes) -> JobRecord:
+        """Follow the job to its end, telling what each party says of itself.
 
-    def _job_status(self, processes: Processes) -> dict[str, Any]:
-        status = self._concordat(processes, "server", "status", JOB, "--dir", str(self._server), "--json")
-        time.sleep(1.0)
-        return status
+        Raises:
+            LinkError: A party ended before.
+            RoundError: The job failed.
+        """
+        store = Store.open(Place(self._server).store)
 
-    def _result(self, processes: Processes, job: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-        """Verify the release, write one record from it, and read each institution's own ledger."""
-        card, release = str(self._server / "coordinator.json"), str(job["release"])
-        verified = self._concordat(processes, "release", "verify", release, "--key", card, "--json")
-        source = ["--input", str(self._root / "input.json"), "--release", release, "--key", card]
-        base = ["--base", str(self._bases_path)]
-        written = self._concordat(processes, "generate", "medicine.record", *source, *base, "--json")
-        budgets = {
-            name: self._concordat(processes, "node", "budget", "--dir", str(directory), "--json")
-            for name, directory in self._nodes.items()
-        }
-        rounds = job["rounds"]
+        def is_over() -> bool:
+            job = store.job(JOB)
+            nodes = {name: _read_json(directory / "status.json") for name, directory in self._nodes.items()}
+            facts = {"state": job.state, "progress": store.noted("progress") or {}, "nodes": nodes}
+            self._report("training", {**facts, "loss_base": job.loss_base})
+            time.sleep(_LOOK_S)
+            return job.state in ("completed", "failed")
+
+        try:
+            processes.wait_until(is_over, "the job", timeout_s=_JOB_S)
+            job = store.job(JOB)
+        finally:
+            store.close()
+        if job.state != "completed":
+            raise RoundError(f"the job failed: {job.reason}", do=f"see the logs in {self._root}")
+        return job
+
+    def _result(self, processes: Processes, base: Path) -> dict[str, Any]:
+        """Verify the release, write one record from it, and ask each party what it knows."""
+        card = str(self._server / "coordinator.json")
+        job = self._concordat(processes, "server", "status", JOB, "--dir", str(self._server), "--json")
+        key = ["--key", card, "--json"]
+        verified = self._concordat(processes, "release", "verify", job["release"], *key)
+        source = ["--input", str(self._root / "input.json"), "--release", job["release"], "--base", str(base)]
+        written = self._concordat(processes, "generate", "medicine.record", *source, *key)
         return {
-            "rounds": rounds,
-            "institutions": [self._institution(name, budget) for name, budget in budgets.items()],
+            "rounds": job["rounds_done"],
+            "institutions": [self._institution(processes, name) for name in self._nodes],
             "loss_base": job["loss_base"],
             "loss_released": job["loss_released"],
+            "bytes_up_per_round": job["bytes_up_per_round"],
+            "bytes_down_per_round": job["bytes_down_per_round"],
+            "release": job["release"],
+            "verified": verified["verified"],
+            "document": written["document"],
+            "checks": written["checks"],
+            "tls": job["tls"],
         }
+
+    def _institution(self, processes: Processes, name: str) -> dict[str, Any]:
+        """What one institution's own ledger and records say; it never left that institution."""
+        place = ["--dir", str(self._nodes[name]), "--json"]
+        budget = self._concordat(processes, "node", "budget", *place)
+        held = self._concordat(processes, "node", "check", *place)
+        kept = ("unit", "relation", "epsilon_spent", "epsilon_limit", "epsilon_left", "delta")
+        return {"name": name, "units": held["units"], **{k: budget[k] for k in kept}}
 
     def _concordat(self, processes: Processes, *arguments: str) -> dict[str, Any]:
         """Run one command of ours; its JSON object, or nothing where it prints none."""

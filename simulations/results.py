@@ -18,7 +18,7 @@ from typing import Any
 
 from fedcore.errors import ConfigError
 
-__all__ = ["JSON", "MARKDOWN", "PICTURE", "InstitutionLine", "Results", "RoundLine", "read", "write"]
+__all__ = ["JSON", "MARKDOWN", "PICTURE", "InstitutionLine", "Results", "RoundLine", "markdown", "read", "write"]
 
 JSON, MARKDOWN, PICTURE = "results.json", "results.md", "rounds.png"
 

@@ -88,7 +88,8 @@ class ReportTask:
 
     def prompt(self, source: Report) -> str:
         """The heading, then a line for each chosen row, then "Text:"."""
-        lines, room = [], _CHARACTERS
+        lines: list[str] = []
+        room = _CHARACTERS
         for row in _chosen(source):
             line = _line(row)
             if lines and len(line) > room:
@@ -101,7 +102,7 @@ class ReportTask:
     def skeleton(self, source: Report) -> Skeleton:
         """A statement for each chosen row; every other figure may be stated, none must be."""
         chosen = _chosen(source)
-        extra = [f for row in source.rows if row not in chosen for f in _row_facts(row)]
+        extra = [f for row in source.rows for f in _row_facts(row)]
         if source.heading:
             extra.append(Fact(kind="name", text=source.heading, path="heading"))
         return Skeleton(
@@ -263,11 +264,15 @@ def _label_fact(row: Row) -> Fact:
     return Fact(kind="name", text=row.label, path=row.path, also=tuple(_cues(row.label)))
 
 
+def _year_fact(cell: Cell) -> Fact:
+    return Fact(kind="date", text=cell.when, path=f"{cell.path} (column heading)")
+
+
 def _row_facts(row: Row) -> list[Fact]:
     """Everything that may be said of a row."""
     years = row.years
     facts = [_label_fact(row), *(_figure(c, row) for c in row.cells)]
-    facts += [Fact(kind="date", text=c.when, path=c.path) for c in years]
+    facts += [_year_fact(c) for c in years]
     for new, old in pairwise(years):
         facts += _moves(row, new, change(new, old))
     return facts
@@ -283,7 +288,7 @@ def _statement(row: Row) -> Statement:
         return Statement(rule="report.figure", text=text, facts=(label, _figure(cell, row)))
     new = years[0]
     now = f"{row.label}: {_amount(new.value, row, new.percent)} in {new.when}"
-    facts = (label, _figure(new, row), Fact(kind="date", text=new.when, path=new.path))
+    facts = (label, _figure(new, row), _year_fact(new))
     if len(years) < 2:
         return Statement(rule="report.figure", text=f"{now}.", facts=facts)
     old = years[1]
@@ -293,16 +298,7 @@ def _statement(row: Row) -> Statement:
     if moved.absolute == 0:
         return Statement(rule="report.change", text=f"{now}, unchanged from {then}.", facts=facts)
     way = "up" if moved.absolute > 0 else "down"
-    step = (
-        moves[-1].text if not new.percent else f"{abs(moved.absolute):,} point{'' if abs(moved.absolute) == 1 else 's'}"
-    )
-    return Statement(
-        rule="report.change",
-        text=f"{now}, {way} {step} from {then}.",
-        facts=(
-            *facts,
-            _figure(old, row),
-            Fact(kind="date", text=old.when, path=old.path),
-            moves[0 if new.percent else -1],
-        ),
-    )
+    points = f"{abs(moved.absolute):,} point{'' if abs(moved.absolute) == 1 else 's'}"
+    step = points if new.percent else moves[-1].text
+    # The latest figure must be said; the change stands in the wording, since prose may state it in two ways.
+    return Statement(rule="report.change", text=f"{now}, {way} {step} from {then}.", facts=facts)

@@ -289,7 +289,7 @@ def _dosed(name: str, path: str, dosage: Mapping[str, Any]) -> Medication:
     repeat = repeat if isinstance(repeat, Mapping) else {}
     key = (repeat.get("frequency"), repeat.get("period"), repeat.get("periodUnit"))
     frequency = _FREQUENCIES.get(key, "")  # type: ignore[arg-type]
-    rate = next(iter(_list(dosage.get("doseAndRate"))), {})
+    rate: Any = next(iter(_list(dosage.get("doseAndRate"))), {})
     quantity = _at(rate, "doseQuantity")
     amount = _decimal(quantity.get("value")) if isinstance(quantity, Mapping) else None
     unit = str(quantity.get("unit", "")) if isinstance(quantity, Mapping) else ""

@@ -28,7 +28,7 @@ server = ServerApp()
 def train(message: Message, context: Context) -> Message:
     """Load the base, train from the arrays that came, reply with the new ones and the seconds of training."""
     # Imported here, so that the server's process does not pay for torch.
-    from domains.language import Base
+    from domains.language import Base, set_threads
     from fedclient.model import Trainer
     from fedcore.adapter import AdapterState
     from fedcore.privacy.noise import SecureNoise
@@ -36,6 +36,7 @@ def train(message: Message, context: Context) -> Message:
     from simulations.benchmarks.work import Work
 
     work = Work.from_json((Path(str(context.run_config["folder"])) / WORK).read_text())
+    set_threads(1)
     base = Base.load(work.base)
     dataset = work.dataset(base, int(context.node_config["partition-id"]))
     state = AdapterState.initial(work.schema(base), 1)

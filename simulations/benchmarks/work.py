@@ -9,7 +9,7 @@ True
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,23 @@ from fedcore.privacy.plan import PrivacyPlan
 from fedcore.privacy.units import PrivacyUnit
 from fedcore.round import JobPlan, Optimiser, RoundPlan
 
-__all__ = ["Work"]
+__all__ = ["Say", "Timing", "Work"]
+
+Say = Callable[[str], None]
+"""Called with a line for people."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """One measured round: its seconds, and those of them that were training."""
+
+    wall_s: float
+    training_s: float
+
+    @property
+    def overhead_s(self) -> float:
+        """What the round cost besides."""
+        return max(0.0, self.wall_s - self.training_s)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +58,10 @@ class Work:
     nodes: int
     units: int = 2
     max_tokens: int = 64
+    rank: int = 4
+    alpha: float = 8.0
+    targets: tuple[str, ...] = ("q_proj", "v_proj")
+    epsilon_limit: float = 1000.0
 
     def to_json(self) -> str:
         """One JSON object; `from_json` reads it back."""
@@ -51,7 +71,7 @@ class Work:
     def from_json(cls, text: str) -> "Work":
         """Read what `to_json` wrote."""
         fields = json.loads(text)
-        return cls(**{**fields, "base": Path(fields["base"])})
+        return cls(**{**fields, "base": Path(fields["base"]), "targets": tuple(fields["targets"])})
 
     @property
     def task(self) -> str:
@@ -74,7 +94,7 @@ class Work:
 
     def schema(self, base: Base) -> AdapterSchema:
         """The adapter that is trained."""
-        return AdapterSchema.for_base(base.card, rank=4, alpha=8.0, targets=("q_proj", "v_proj"))
+        return AdapterSchema.for_base(base.card, rank=self.rank, alpha=self.alpha, targets=self.targets)
 
     def job(self, base: Base, *, rounds: int) -> JobPlan:
         """The work as a job of `rounds` rounds."""

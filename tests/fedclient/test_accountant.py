@@ -78,7 +78,7 @@ def test_no_events_cost_nothing_and_no_noise_costs_everything() -> None:
     assert accountant.epsilon([event(0.1, 1.0, 1), event(0.1, 0.0, 1)], DELTA) == math.inf
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     rate=st.floats(1e-3, 1.0),
     noise=st.floats(0.4, 40.0),

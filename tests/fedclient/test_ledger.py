@@ -103,7 +103,7 @@ def test_a_round_past_the_limit_is_refused_and_changes_nothing(path: Path, make_
     assert ledger.reserve(make_plan(privacy=gentle)).epsilon <= 3.0
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     asked=st.lists(
         st.tuples(st.sampled_from([0.05, 0.3]), st.sampled_from([0.7, 1.0, 4.0]), st.sampled_from([1, 12])), max_size=6

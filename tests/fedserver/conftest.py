@@ -148,9 +148,7 @@ class Federation:
         self.grid.nodes[self.node(name)] = answer
 
     def run(self, **options: Any) -> JobResult:
-        coordinator = Coordinator(
-            self.job, self.store, self.identity, self.members, clock=self.time.clock(), **options
-        )
+        coordinator = Coordinator(self.job, self.store, self.identity, self.members, clock=self.time.clock(), **options)
         return coordinator.run(self.grid)
 
 

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fedcore.adapter import AdapterState
 from fedcore.errors import Interrupted, QuorumLost
-from fedcore.round import Abandoned, Completed
+from fedcore.round import Abandoned, Completed, Evaluation
 from fedcore.wire import read_plan, seal_refusal
 from fedserver import messages
 from fedserver.store import Store
@@ -137,18 +138,15 @@ def test_every_strategy_trains_only_what_it_says(make_federation: Callable[..., 
     result = federation.run()
     plans = [read_plan(e, federation.identity.public)[0] for e in federation.institutions["a"].asked]
     trained = {name for p in plans for t in p.trained for name in [t.name]}
-    from fedcore.adapter import AdapterState
-
     initial = AdapterState.initial(federation.job.schema, federation.job.seed)
     changed = {n for n, a in result.state.tensors.items() if not np.array_equal(a, initial.tensors[n])}
     assert changed == trained
 
 
 def test_losses_are_scored_once_and_each_round_when_asked(make_federation: Callable[..., Any]) -> None:
-    from fedcore.round import Evaluation
-
     class Counting:
-        calls: list[bool] = []
+        def __init__(self) -> None:
+            self.calls: list[bool] = []
 
         def loss(self, state: Any, **_: Any) -> float:
             self.calls.append(state is None)
@@ -156,9 +154,10 @@ def test_losses_are_scored_once_and_each_round_when_asked(make_federation: Calla
 
     evaluation = Evaluation(records="public.jsonl", every_round=True)
     federation = make_federation("a", "b", evaluation=evaluation)
-    result = federation.run(evaluator=Counting())
+    scorer = Counting()
+    result = federation.run(evaluator=scorer)
     assert (result.loss_base, result.loss_released) == (2.0, 1.0)
     assert [o.loss for o in result.outcomes] == [1.0, 1.0]
-    assert Counting.calls == [True, False, False, False]
-    federation.run(evaluator=Counting())
-    assert len(Counting.calls) == 4
+    assert scorer.calls == [True, False, False, False]
+    federation.run(evaluator=scorer)
+    assert len(scorer.calls) == 4

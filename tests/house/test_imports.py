@@ -1,8 +1,10 @@
 """Who may import whom, and that a coordinator needs no torch."""
 
+import ast
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -58,3 +60,23 @@ def test_the_coordinator_s_extra_asks_for_no_torch() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     asked = [*project["dependencies"], *project["optional-dependencies"]["server"]]
     assert not any(word in line for line in asked for word in ("torch", "peft", "transformers", "opacus"))
+
+
+PUBLIC_FLOWER = ("flwr.app", "flwr.clientapp", "flwr.serverapp", "flwr.simulation")
+LINKS = {"fedserver/link.py", "fedclient/link.py"}
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def test_flower_s_private_parts_are_touched_in_one_module_on_each_side() -> None:
+    # import-linter cannot name a part of an installed package, so this contract stands here.
+    for package in ("fedcore", "fedclient", "fedserver", "domains", "simulations"):
+        for path in (ROOT / package).rglob("*.py"):
+            private = {m for m in imported(path) if m.split(".")[0] == "flwr" and not m.startswith(PUBLIC_FLOWER)}
+            assert not private or str(path.relative_to(ROOT)) in LINKS, (path, private)

@@ -1,0 +1,198 @@
+"""The worker of a node: one process that loads the base model once and answers plans one after another.
+
+The supervisor in `node.py` holds the connection, this process holds records and model. They share a pipe
+on which envelopes, progress and faults travel; no record, text or number computed from one does.
+"""
+
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+
+from fedclient.session import Institution, run_round
+from fedclient.settings import NodeSettings
+from fedcore.enrolment import CoordinatorCard
+from fedcore.errors import ConcordatError
+from fedcore.identity import PublicIdentity, SigningIdentity
+from fedcore.round import RoundPlan
+from fedcore.wire import Envelope, read_plan
+
+__all__ = ["Failed", "Ready", "Replied", "Started", "Stepped", "Worker"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """The base is loaded."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """A plan is being answered."""
+
+    job: str
+    round: int
+    rounds: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stepped:
+    """So many of a round's steps are done."""
+
+    step: int
+    steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replied:
+    """A plan's answer."""
+
+    envelope: Envelope
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """The worker cannot work at all, such as with a base that is not the card's."""
+
+    kind: type[ConcordatError]
+    message: str
+
+    def error(self) -> ConcordatError:
+        """The error as it was raised in the worker."""
+        error = self.kind.__new__(self.kind)
+        Exception.__init__(error, self.message)
+        return error
+
+
+Event = Ready | Started | Stepped | Replied | Failed
+
+
+class Worker:
+    """A handle on the process. Made anew when the process has died.
+
+    Args:
+        settings: The node's.
+        bases: Where prepared bases are stored.
+    """
+
+    def __init__(self, settings: NodeSettings, bases: Path) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, far = context.Pipe()
+        self._process = context.Process(target=_work, args=(settings, bases, far), name="concordat worker")
+        self._process.start()
+        far.close()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process still runs."""
+        return self._process.is_alive()
+
+    def ask(self, envelope: Envelope) -> None:
+        """Hand it a plan."""
+        self._pipe.send(envelope)
+
+    def next(self, timeout_s: float) -> Event | None:
+        """What it says next; None when it says nothing in that time, or has died."""
+        try:
+            if self._pipe.poll(timeout_s):
+                event: Event = self._pipe.recv()
+                return event
+        except (EOFError, OSError):
+            self._process.join(timeout=5)
+        return None
+
+    def stop(self) -> None:
+        """End it; what it had reserved stays reserved."""
+        self._process.terminate()
+        self._process.join(timeout=5)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+        self._pipe.close()
+
+
+def _work(settings: NodeSettings, bases: Path, pipe: Connection) -> None:
+    """The whole life of the process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides.
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=f"{settings.name}: %(message)s")
+    for name in ("flwr", "httpx", "opacus"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        institution = _institution(settings, bases)
+    except ConcordatError as error:
+        pipe.send(Failed(kind=type(error), message=str(error)))
+        return
+    pipe.send(Ready())
+    while True:
+        try:
+            envelope: Envelope = pipe.recv()
+        except EOFError:
+            return
+        _announce(envelope, institution, pipe)
+        answer = run_round(envelope, institution, lambda step, steps: pipe.send(Stepped(step=step, steps=steps)))
+        pipe.send(Replied(envelope=answer))
+
+
+def _end_with_parent() -> None:
+    """A supervisor that was killed leaves no worker behind."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def _announce(envelope: Envelope, institution: Institution, pipe: Connection) -> None:
+    """Say which round begins; what cannot be read is for the session to refuse."""
+    try:
+        plan, _ = read_plan(envelope, institution.coordinator)
+    except ConcordatError:
+        return
+    pipe.send(Started(job=plan.job_id, round=plan.round, rounds=plan.rounds))
+
+
+def _institution(settings: NodeSettings, bases: Path) -> Institution:
+    """Load the base and everything else that stays between rounds.
+
+    Raises:
+        ConcordatError: Something that a node needs cannot be used.
+    """
+    from domains.base import load_task
+    from domains.bases import find
+    from domains.language import Base, set_threads
+    from fedclient.dataset import PrivateDataset
+    from fedclient.model import Trainer
+    from fedclient.records import read_records
+
+    if settings.threads:
+        set_threads(settings.threads)
+    card = CoordinatorCard.read(settings.files.coordinator)
+    identity = SigningIdentity.load(settings.files.identity)
+    ledger = settings.open_ledger()
+    chosen = settings.base
+    base = Base.load(
+        find(chosen.path, bases), dtype=chosen.dtype, quantization=chosen.quantization, device=chosen.device or None
+    )
+    cache: dict[tuple[str, int], PrivateDataset] = {}
+
+    def dataset(plan: RoundPlan) -> PrivateDataset:
+        key = (plan.task, plan.max_tokens)
+        if key not in cache:
+            cache.clear()
+            records = read_records(settings.records)
+            cache[key] = PrivateDataset.build(records, load_task(plan.task), base, plan.max_tokens)
+        return cache[key]
+
+    return Institution(
+        name=settings.name,
+        identity=identity,
+        coordinator=PublicIdentity(card.identity),
+        policy=settings.policy,
+        ledger=ledger,
+        trainer=Trainer(base, micro_batch=chosen.micro_batch),
+        dataset=dataset,
+    )

@@ -1,0 +1,335 @@
+"""`concordat server`: what a coordinator's operator and a researcher do. A thin shell; the rooms do the work.
+
+concordat server init coordinator --address 127.0.0.1:9443 --name trial
+"""
+
+import signal
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from fedcore.cli import console, example, report
+from fedcore.enrolment import CoordinatorCard, EnrolmentRequest, confirm_fingerprint
+from fedcore.errors import ConfigError, Interrupted, QuorumLost, TrustError
+from fedcore.identity import SigningIdentity
+from fedcore.round import Completed
+from fedserver.cohort import check_reachable
+from fedserver.door import split_address
+from fedserver.job import forecast, load_job
+from fedserver.pki import Authority
+from fedserver.settings import Place
+from fedserver.store import JobRecord, Store
+from fedserver.strategies import DEFAULT, load_strategy, strategy_names
+
+__all__ = ["server"]
+
+server = typer.Typer(
+    help="Coordinate: enrol institutions, run jobs, publish signed releases.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    epilog=example(
+        "concordat server init coordinator --address 127.0.0.1:9443 --name trial",
+        "concordat server run --dir coordinator",
+    ),
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+Directory = Annotated[Path, typer.Option("--dir", help="The coordinator's directory.")]
+
+_POLL_S = 0.5
+
+
+@server.command(epilog=example("concordat server init coordinator --address 127.0.0.1:9443 --name trial"))
+def init(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new directory for the coordinator.")],
+    address: Annotated[str, typer.Option(help="Host and port where nodes connect to.")] = "127.0.0.1:9443",
+    name: Annotated[str, typer.Option(help="What nodes and releases call it; by default the directory's name.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Make an authority, certificates, a signing key and a commented server.toml. Nothing is overwritten."""
+    place, name = Place(directory), name or directory.resolve().name
+    host, _ = split_address(address)
+    if directory.exists() and any(directory.iterdir()):
+        raise ConfigError(f"{directory} is not empty", expected="a new directory", do="choose another one")
+    if not name.strip() or len(name) > 100 or any(c in name for c in '"\\\n'):
+        raise ConfigError("the name cannot be used", expected="1 to 100 characters, no quotes", do="set --name")
+    directory.mkdir(parents=True, exist_ok=True)
+    authority = Authority.make(name)
+    authority.write(place.ca, place.ca_key)
+    authority.issue(host, place.certificate, place.key)
+    identity = SigningIdentity.generate()
+    identity.save(place.identity)
+    card = CoordinatorCard(name=name, address=address, ca_pem=authority.pem, identity=identity.public.key_hex)
+    card.write(place.card)
+    place.releases.mkdir()
+    Store.open(place.store).close()
+    place.write_settings(name=name, address=address)
+    value = {"name": name, "address": address, "directory": str(directory), "card": str(place.card)}
+
+    def human() -> None:
+        typer.echo(f"{name} is ready in {directory}.")
+        typer.echo(f"Give {place.card} to each institution and read them this fingerprint:")
+        typer.echo(f"  {card.fingerprint}")
+        typer.echo(f"Then: concordat server run --dir {directory}")
+
+    report({**value, "fingerprint": card.fingerprint}, as_json=as_json, human=human)
+
+
+@server.command(epilog=example("concordat server renew --dir coordinator"))
+def renew(directory: Directory = Path(), as_json: Json = False) -> None:
+    """Issue a new server certificate, for the address that server.toml names now."""
+    place = Place(directory)
+    settings = place.settings()
+    host, _ = split_address(settings.address)
+    authority = Authority.read(place.ca, place.ca_key)
+    new_certificate, new_key = directory / ".server.crt.draft", directory / ".server.key.draft"
+    new_key.unlink(missing_ok=True)
+    authority.issue(host, new_certificate, new_key)
+    new_key.replace(place.key)
+    new_certificate.replace(place.certificate)
+    old = CoordinatorCard.read(place.card)
+    card = CoordinatorCard(name=settings.name, address=settings.address, ca_pem=old.ca_pem, identity=old.identity)
+    card.write(place.card)
+    value = {"address": settings.address, "certificate": str(place.certificate), "fingerprint": card.fingerprint}
+
+    def human() -> None:
+        typer.echo(f"A new certificate for {host} is in {place.certificate}; restart the coordinator.")
+        if card.address != old.address:
+            typer.echo(f"The address changed: give {place.card} to the institutions again.")
+
+    report(value, as_json=as_json, human=human)
+
+
+@server.command(
+    epilog=example("concordat server enrol enrolment.json --fingerprint 1a2b-... --dir coordinator"),
+)
+def enrol(
+    request: Annotated[Path, typer.Argument(metavar="REQUEST", help="The enrolment.json of an institution.")],
+    directory: Directory = Path(),
+    fingerprint: Annotated[
+        str | None, typer.Option(help="The fingerprint that the institution's operator read to you.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Let an institution take part, after comparing its fingerprint. A running coordinator notices."""
+    place = Place(directory)
+    place.settings()
+    found = EnrolmentRequest.read(request)
+    if fingerprint is None:
+        raise TrustError(
+            f"the request of {found.name} has the fingerprint {found.fingerprint}, and nobody has compared it",
+            do="compare it with the institution's operator, then pass it with --fingerprint",
+        )
+    confirm_fingerprint(found.fingerprint, fingerprint)
+    store = Store.open(place.store)
+    new = store.enrol(found)
+    value = {"name": found.name, "fingerprint": found.fingerprint, "new": new, "members": len(store.members())}
+    store.close()
+
+    def human() -> None:
+        typer.echo(f"{found.name} is {'enrolled' if new else 'enrolled already'}; {value['members']} members in all.")
+
+    report(value, as_json=as_json, human=human)
+
+
+@server.command(epilog=example("concordat server members --dir coordinator"))
+def members(directory: Directory = Path(), as_json: Json = False) -> None:
+    """Show who is enrolled and who is connected."""
+    place = Place(directory)
+    place.settings()
+    store = Store.open(place.store)
+    connected = store.noted("connected") or []
+    rows = [
+        {"name": m.name, "identity": m.identity.fingerprint, "connected": m.name in connected} for m in store.members()
+    ]
+    store.close()
+
+    def human() -> None:
+        table = Table("institution", "identity", "connected")
+        for row in rows:
+            table.add_row(str(row["name"]), str(row["identity"]), "yes" if row["connected"] else "no")
+        Console().print(table)
+
+    report({"members": rows}, as_json=as_json, human=human)
+
+
+@server.command(epilog=example("concordat server run --dir coordinator"))
+def run(directory: Directory = Path()) -> None:
+    """Coordinate until Ctrl-C: let nodes in, run the jobs that are submitted, publish what they made."""
+    place = Place(directory)
+    place.settings()
+    from fedserver.service import Service  # Deferred: Flower's server takes seconds to import.
+
+    stop = threading.Event()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        say = lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True)  # noqa: E731
+        Service(place, say=say, stopped=stop.is_set).run()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    raise Interrupted(
+        "the coordinator stopped; its state is kept", do=f"'concordat server run --dir {directory}' goes on"
+    )
+
+
+@server.command(epilog=example("concordat server submit job.toml --dir coordinator --wait"))
+def submit(
+    job: Annotated[Path, typer.Argument(metavar="JOB", help="A JOB.toml.")],
+    directory: Directory = Path(),
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until the job has ended.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Queue a job, and say what its noise lets one expect."""
+    place = Place(directory)
+    place.settings()
+    loaded = load_job(job)
+    store = Store.open(place.store)
+    names = {m.name for m in store.members()}
+    check_reachable(loaded.plan, names)
+    expected = forecast(loaded.plan, len(loaded.plan.institutions or names))
+    store.submit(loaded.plan, base_name=loaded.base_name)
+    console.print(expected.describe(), highlight=False, soft_wrap=True)
+    job_id = loaded.plan.job_id
+    if wait:
+        _wait(store, job_id)
+    value = {**_status(place, store, store.job(job_id)), "forecast": expected.describe()}
+
+    def human() -> None:
+        if wait:
+            _show(value)
+        else:
+            typer.echo(f"{job_id} is queued; see it with 'concordat server status {job_id} --dir {directory}'.")
+
+    report(value, as_json=as_json, human=human)
+    if value["state"] == "failed":
+        raise QuorumLost(f"the job {job_id} failed: {value['reason']}")
+
+
+@server.command(epilog=example("concordat server status my-job --dir coordinator --json"))
+def status(
+    job: Annotated[str, typer.Argument(metavar="[JOB]", help="A job's name; by default the newest.")] = "",
+    directory: Directory = Path(),
+    as_json: Json = False,
+) -> None:
+    """Show where a job stands: rounds, who contributed, who was dropped and why, losses, bytes, release."""
+    place = Place(directory)
+    place.settings()
+    store = Store.open(place.store)
+    ids = store.job_ids()
+    if not job and not ids:
+        raise ConfigError("there is no job yet", do="submit one with 'concordat server submit JOB.toml'")
+    value = _status(place, store, store.job(job or ids[-1]))
+    store.close()
+    report(value, as_json=as_json, human=lambda: _show(value))
+
+
+@server.command(epilog=example("concordat server strategies"))
+def strategies(as_json: Json = False) -> None:
+    """List the strategies that a job may name."""
+    rows = [{"name": n, "summary": load_strategy(n).summary, "default": n == DEFAULT} for n in strategy_names()]
+
+    def human() -> None:
+        for row in rows:
+            typer.echo(f"{row['name']}{' (default)' if row['default'] else ''}: {row['summary']}")
+
+    report({"strategies": rows}, as_json=as_json, human=human)
+
+
+def _wait(store: Store, job_id: str) -> None:
+    """Wait until a job has ended, with a line for each thing that changes."""
+    shown = None
+    try:
+        while store.job(job_id).state in ("queued", "running"):
+            progress = store.noted("progress")
+            if progress != shown and progress and progress["job_id"] == job_id:
+                shown = progress
+                console.print(
+                    f"round {progress['round']} of {progress['rounds']}: {progress['stage']},"
+                    f" {progress['answered']} of {progress['asked']}",
+                    highlight=False,
+                )
+            time.sleep(_POLL_S)
+    except KeyboardInterrupt as error:
+        raise Interrupted(
+            f"no longer waiting; the job {job_id} goes on", do=f"see it with 'concordat server status {job_id}'"
+        ) from error
+
+
+def _status(place: Place, store: Store, record: JobRecord) -> dict[str, Any]:
+    """Everything that is known of a job, as JSON."""
+    plan = record.plan
+    outcomes = store.outcomes(plan.job_id)
+    folded = [o for o in outcomes if isinstance(o, Completed)]
+    dropped: dict[str, int] = {}
+    for outcome in outcomes:
+        for name in outcome.dropped:
+            dropped[name] = dropped.get(name, 0) + 1
+    progress = store.noted("progress")
+    return {
+        "job": plan.job_id,
+        "state": record.state,
+        "reason": record.reason,
+        "task": plan.task,
+        "strategy": plan.strategy,
+        "rounds": plan.rounds,
+        "rounds_done": len(folded),
+        "progress": progress if progress and progress["job_id"] == plan.job_id else None,
+        "outcomes": [
+            {
+                "round": o.round,
+                "kind": "completed" if isinstance(o, Completed) else "abandoned",
+                "dropped": dict(o.dropped),
+                "contributors": list(o.contributors) if isinstance(o, Completed) else [],
+                "bytes_up": o.bytes_up if isinstance(o, Completed) else None,
+                "bytes_down": o.bytes_down if isinstance(o, Completed) else None,
+                "seconds": o.seconds if isinstance(o, Completed) else None,
+                "loss": o.loss if isinstance(o, Completed) else None,
+                "reason": None if isinstance(o, Completed) else o.reason,
+            }
+            for o in outcomes
+        ],
+        "dropped": dropped,
+        "bytes_up_per_round": [o.bytes_up for o in folded],
+        "bytes_down_per_round": [o.bytes_down for o in folded],
+        "loss_base": record.loss_base,
+        "loss_released": record.loss_released,
+        "spends": [s.to_dict() for s in store.spends(plan.job_id)],
+        "release": str(place.releases / record.release) if record.release else None,
+        "connected": store.noted("connected") or [],
+        "tls": store.noted("tls"),
+    }
+
+
+def _show(value: dict[str, Any]) -> None:
+    """A job for people."""
+    reason = f": {value['reason']}" if value["reason"] else ""
+    typer.echo(f"{value['job']} ({value['task']}, {value['strategy']}): {value['state']}{reason}")
+    table = Table("round", "updates", "dropped", "seconds", "bytes up", "bytes down", "public loss")
+    for o in value["outcomes"]:
+        drops = ", ".join(f"{n} {r}" for n, r in sorted(o["dropped"].items()))
+        figures = ["" if o[k] is None else f"{o[k]:,}" for k in ("seconds", "bytes_up", "bytes_down")]
+        loss = "" if o["loss"] is None else f"{o['loss']:.4f}"
+        table.add_row(f"{o['round']} of {value['rounds']}", str(len(o["contributors"])), drops, *figures, loss)
+    Console().print(table)
+    for which, words in (("loss_base", "the base model"), ("loss_released", "the released adapter")):
+        if value[which] is not None:
+            typer.echo(f"public loss of {words}: {value[which]:.4f}")
+    for s in value["spends"]:
+        spent = "infinite" if s["epsilon"] is None else f"{s['epsilon']:.3f}"
+        typer.echo(f"{s['institution']}: epsilon {spent} at delta {s['delta']:g} for one {s['unit']}")
+    if value["release"]:
+        typer.echo(f"release: {value['release']}")

@@ -1,0 +1,82 @@
+"""A bundle becomes the same compact prompt in training and in writing, and a skeleton that leaves nothing out."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from domains.medicine.record import RecordTask
+from domains.medicine.synthetic import SITES, public_examples, records
+from domains.pipeline import Settings, generate
+from fedcore.errors import NotFhirR4, RecordError
+
+TASK = RecordTask()
+ROW = next(records("riverside", 1, seed=3))
+SYNTHEA = Path(__file__).parents[4] / "shared/data/synthea_fhir_notes/dev.jsonl"
+
+
+def test_prompt_in_training_is_the_prompt_in_writing() -> None:
+    (example,) = TASK.examples(ROW, unit="u")
+    assert example.prompt == TASK.prompt(TASK.read({"bundle": ROW["bundle"]}))
+    assert (example.target, example.unit) == (" " + ROW["note"], "u")
+
+
+def test_a_note_within_the_bundle_serves_for_training() -> None:
+    assert TASK.examples({"bundle": ROW["bundle"]}, unit="u")[0].target == " " + ROW["note"]
+
+
+def test_the_note_does_not_leak_into_the_prompt() -> None:
+    for row in records("st-anne", 20, seed=4):
+        assert row["note"] not in TASK.examples(row, unit="u")[0].prompt
+
+
+def test_names_of_people_never_enter_a_prompt() -> None:
+    for row in records("northfield", 20, seed=4):
+        person = row["bundle"]["entry"][0]["resource"]["name"][0]
+        assert person["family"] not in TASK.examples(row, unit="u")[0].prompt
+
+
+def test_a_bundle_as_json_text_is_read_too() -> None:
+    fields = {"bundle": json.dumps(ROW["bundle"]), "note": ROW["note"]}
+    assert TASK.examples(fields, unit="u")[0].prompt == TASK.examples(ROW, unit="u")[0].prompt
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({}, RecordError),
+        ({"bundle": {"resourceType": "Bundle", "type": "collection"}}, RecordError),
+        ({"bundle": ROW["bundle"], "note": 7}, RecordError),
+        ({"bundle": {"resourceType": "Patient"}, "note": "x"}, NotFhirR4),
+    ],
+)
+def test_a_record_that_cannot_train_is_refused(fields: dict[str, object], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        TASK.examples(fields, unit="u")
+
+
+def test_every_fact_of_a_synthetic_visit_is_asked_for() -> None:
+    for row in public_examples(30, seed=5):
+        visit = TASK.read(row)
+        asked = {f.path for s in TASK.skeleton(visit).statements for f in s.facts}
+        items = (*visit.problems, *visit.vitals, *visit.drugs, *visit.allergies, *visit.plans)
+        assert {i.path for i in items} <= asked
+
+
+def test_prompt_and_note_stay_short() -> None:
+    for site in SITES:
+        for row in records(site, 60, seed=6):
+            (example,) = TASK.examples(row, unit="u")
+            assert len(example.prompt) + len(example.target) <= 380
+
+
+@pytest.mark.skipif(not SYNTHEA.exists(), reason="the Synthea sample is not here")
+def test_real_bundles_render_and_give_a_complete_document() -> None:
+    for line in SYNTHEA.read_text(encoding="utf-8").splitlines()[::8]:
+        row = json.loads(line)
+        (example,) = TASK.examples({"bundle": row["input"], "note": row["target"]}, unit=row["patient"])
+        assert example.prompt.endswith("Note:")
+        visit = TASK.read({"bundle": row["input"]})
+        document = generate(TASK, visit, None, Settings())
+        for problem in visit.problems:
+            assert problem.text.lower() in document.text.lower()

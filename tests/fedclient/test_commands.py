@@ -1,0 +1,264 @@
+"""`concordat node`: from an empty directory to a node that may run."""
+
+import json
+import os
+import pty
+import stat
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from domains.medicine import synthetic
+from fedclient._setup import enrolment_request
+from fedclient.commands import node
+from fedclient.settings import NodeSettings
+from fedcore.enrolment import CoordinatorCard, EnrolmentRequest
+from fedcore.errors import ConcordatError, ConfigError, LedgerError, NoPrivacyUnit, TrustError
+from fedcore.identity import SigningIdentity
+from fedcore.round import RoundPlan
+
+PRIVACY = ["--unit", "patient", "--epsilon", "8", "--delta", "1e-5"]
+
+
+def call(*arguments: str | Path) -> str:
+    """Run a command; what it printed on standard output."""
+    result = CliRunner().invoke(node, [str(a) for a in arguments])
+    if isinstance(result.exception, ConcordatError):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def value(*arguments: str | Path) -> dict[str, Any]:
+    """The one object that a command prints with --json, and nothing beside it."""
+    parsed = json.loads(call(*arguments, "--json"))
+    assert isinstance(parsed, dict)
+    return parsed
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Path:
+    path = tmp_path / "admissions.jsonl"
+    rows = synthetic.records(synthetic.SITES[0], 5, 1)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture
+def directory(tmp_path: Path, records: Path) -> Path:
+    path = tmp_path / "hospital-a"
+    call("init", path, "--records", records, *PRIVACY, "--task", "medicine.record")
+    return path
+
+
+@pytest.fixture
+def coordinator_card(tmp_path: Path) -> Path:
+    path = tmp_path / "coordinator.json"
+    identity = SigningIdentity.generate().public.key_hex
+    CoordinatorCard(name="north", address="127.0.0.1:9092", ca_pem="pem", identity=identity).write(path)
+    return path
+
+
+def test_init_makes_keys_and_settings_that_load(directory: Path, records: Path) -> None:
+    settings = NodeSettings.load(directory)
+    assert (settings.name, settings.dataset, settings.unit.key) == ("hospital-a", "admissions", "patient")
+    assert (settings.limit.epsilon, settings.limit.delta) == (8.0, 1e-5)
+    assert settings.records.path == records.resolve()
+    assert settings.policy.tasks == ("medicine.record",)
+    for key in (settings.files.identity, settings.files.flower_key):
+        assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    SigningIdentity.load(settings.files.identity)
+    enrolment_request(settings).verify()
+
+
+def test_init_reports_one_object(tmp_path: Path, records: Path) -> None:
+    made = value(
+        "init", tmp_path / "b", "--records", records, *PRIVACY, "--name", "beta", "--dataset", "2025", "--threads", 1
+    )
+    assert (made["name"], made["dataset"], made["unit"], made["epsilon_limit"]) == ("beta", "2025", "patient", 8.0)
+    assert made["fingerprint"] == enrolment_request(NodeSettings.load(tmp_path / "b")).fingerprint
+
+
+@pytest.mark.parametrize("option", ["--unit", "--epsilon", "--delta"])
+def test_privacy_has_no_silent_default(tmp_path: Path, records: Path, option: str) -> None:
+    at = PRIVACY.index(option)
+    with pytest.raises(ConfigError, match=option):
+        call("init", tmp_path / "b", "--records", records, *PRIVACY[:at], *PRIVACY[at + 2 :])
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "given", "error"),
+    [
+        ("--unit", " ", NoPrivacyUnit),
+        ("--epsilon", "0", ConfigError),
+        ("--epsilon", "inf", ConfigError),
+        ("--delta", "1", ConfigError),
+        ("--name", "../x", ConfigError),
+        ("--task", "medicine.horoscope", ConfigError),
+        ("--format", "xml", ConfigError),
+        ("--field", "note", ConfigError),
+        ("--records", "nowhere.jsonl", ConfigError),
+    ],
+)
+def test_init_refuses_what_cannot_hold_and_makes_nothing(
+    tmp_path: Path, records: Path, option: str, given: str, error: type[ConcordatError]
+) -> None:
+    with pytest.raises(error):
+        call("init", tmp_path / "b", "--records", records, *PRIVACY, option, given)
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("existing", ["node.toml", "identity.key", "flower.key", "ledger.db", "coordinator.json"])
+def test_init_overwrites_nothing(tmp_path: Path, records: Path, existing: str) -> None:
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / existing).write_text("mine")
+    with pytest.raises(ConfigError, match="nothing is overwritten"):
+        call("init", tmp_path / "b", "--records", records, *PRIVACY)
+    assert [p.name for p in (tmp_path / "b").iterdir()] == [existing]
+    assert (tmp_path / "b" / existing).read_text() == "mine"
+
+
+def test_names_with_quotes_survive_the_settings_file(tmp_path: Path, records: Path) -> None:
+    odd = tmp_path / 're"cords \\ é😀.jsonl'
+    odd.write_bytes(records.read_bytes())
+    call("init", tmp_path / "b", "--records", odd, *PRIVACY, "--field", 'note=the "text"')
+    settings = NodeSettings.load(tmp_path / "b")
+    assert (settings.records.path, settings.records.fields) == (odd.resolve(), {"note": 'the "text"'})
+
+
+def test_enrol_pins_the_coordinator_and_writes_a_request_that_verifies(directory: Path, coordinator_card: Path) -> None:
+    fingerprint = CoordinatorCard.read(coordinator_card).fingerprint
+    done = value("enrol", coordinator_card, "--dir", directory, "--fingerprint", fingerprint.upper().replace("-", " "))
+    request = EnrolmentRequest.read(directory / "enrolment.json")
+    assert (request.name, request.fingerprint) == ("hospital-a", done["fingerprint"])
+    assert CoordinatorCard.read(directory / "coordinator.json") == CoordinatorCard.read(coordinator_card)
+    assert done["coordinator_fingerprint"] == fingerprint
+
+
+def test_another_fingerprint_pins_nothing(directory: Path, coordinator_card: Path) -> None:
+    with pytest.raises(TrustError):
+        call("enrol", coordinator_card, "--dir", directory, "--fingerprint", "0000-" * 7 + "0000")
+    assert not (directory / "coordinator.json").exists()
+    assert not (directory / "enrolment.json").exists()
+
+
+def test_without_an_operator_nothing_is_confirmed(directory: Path, coordinator_card: Path) -> None:
+    with pytest.raises(TrustError, match="--fingerprint"):
+        call("enrol", coordinator_card, "--dir", directory)
+    assert not (directory / "coordinator.json").exists()
+
+
+@pytest.mark.parametrize(("typed", "pinned"), [("y\n", True), ("n\n", False), ("\n", False)])
+def test_the_operator_confirms_the_shown_fingerprint(
+    directory: Path, coordinator_card: Path, typed: str, pinned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a real terminal; silence means no."""
+    ours, theirs = pty.openpty()
+    os.write(ours, typed.encode())
+    with os.fdopen(theirs, encoding="utf-8") as terminal:
+        monkeypatch.setattr(sys, "stdin", terminal)
+        monkeypatch.setattr("builtins.input", lambda prompt="": terminal.readline().rstrip("\n"))
+        try:
+            get_command(node).main(["enrol", str(coordinator_card), "--dir", str(directory)], standalone_mode=False)
+        except TrustError:
+            assert not pinned
+    os.close(ours)
+    assert (directory / "coordinator.json").exists() is pinned
+
+
+def test_another_coordinator_does_not_replace_the_pinned_one(
+    directory: Path, coordinator_card: Path, tmp_path: Path
+) -> None:
+    first = CoordinatorCard.read(coordinator_card)
+    call("enrol", coordinator_card, "--dir", directory, "--fingerprint", first.fingerprint)
+    call("enrol", coordinator_card, "--dir", directory, "--fingerprint", first.fingerprint)
+    other = CoordinatorCard(name="n", address="a:1", ca_pem="p", identity=SigningIdentity.generate().public.key_hex)
+    other.write(tmp_path / "other.json")
+    with pytest.raises(TrustError, match="another coordinator"):
+        call("enrol", tmp_path / "other.json", "--dir", directory, "--fingerprint", other.fingerprint)
+    assert CoordinatorCard.read(directory / "coordinator.json") == first
+
+
+def test_run_needs_a_pinned_coordinator(directory: Path) -> None:
+    for arguments in (["--dir", directory], [directory]):
+        with pytest.raises(ConfigError, match="no coordinator is pinned"):
+            call("run", *arguments)
+
+
+def test_budget_of_a_new_node_is_whole(directory: Path) -> None:
+    left = value("budget", "--dir", directory)
+    assert (left["epsilon_spent"], left["epsilon_left"], left["epsilon_limit"]) == (0.0, 8.0, 8.0)
+    assert not (directory / "ledger.db").exists()
+
+
+def test_budget_shows_what_the_ledger_holds(directory: Path, make_plan: Callable[..., RoundPlan]) -> None:
+    ledger = NodeSettings.load(directory).open_ledger()
+    ledger.reserve(make_plan())
+    left = value("budget", "--dir", directory)
+    assert (left["epsilon_spent"], left["rounds_reserved"], left["rounds_answered"]) == (ledger.epsilon(), 1, 0)
+    assert left["epsilon_left"] == pytest.approx(8.0 - ledger.epsilon())
+    assert f"{ledger.epsilon():.3f}" in call("budget", "--dir", directory)
+
+
+def test_budget_of_a_tampered_ledger_is_an_error(directory: Path) -> None:
+    (directory / "ledger.db").write_bytes(b"x" * 8192)
+    with pytest.raises(LedgerError):
+        call("budget", "--dir", directory)
+
+
+def test_status_says_who_where_and_what_is_left(directory: Path, coordinator_card: Path) -> None:
+    before = value("status", "--dir", directory)
+    assert (before["coordinator"], before["running"], before["epsilon_left"]) == (None, {}, 8.0)
+    call(
+        "enrol",
+        coordinator_card,
+        "--dir",
+        directory,
+        "--fingerprint",
+        CoordinatorCard.read(coordinator_card).fingerprint,
+    )
+    (directory / "status.json").write_text('{"state": "training", "round": 2}')
+    after = value("status", "--dir", directory)
+    assert after["coordinator"] == {"name": "north", "address": "127.0.0.1:9092"}
+    assert after["running"] == {"state": "training", "round": 2}
+    assert "training" in call("status", "--dir", directory)
+
+
+def test_check_counts_units_and_says_what_would_leave(directory: Path, records: Path) -> None:
+    found = value("check", "--dir", directory)
+    assert found["units"] == 5
+    assert found["records"] == len(records.read_text().splitlines())
+    assert found["tasks"]["medicine.record"]["units"] == 5
+    assert found["tasks"]["medicine.record"]["bad_rows"] == 0
+    assert any("noised" in line for line in found["leaves"])
+
+
+def test_check_names_bad_rows_by_position_and_never_shows_them(directory: Path, records: Path) -> None:
+    rows = [json.loads(line) for line in records.read_text().splitlines()]
+    rows[1]["bundle"] = {"resourceType": "Horoscope", "patient": "SECRET"}
+    records.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = CliRunner().invoke(node, ["check", "--dir", str(directory), "--json"])
+    assert result.exit_code == 3
+    task = json.loads(result.stdout)["tasks"]["medicine.record"]
+    assert task["bad_rows"] == 1
+    assert task["faults"][0].startswith("record 2: ")
+    assert "SECRET" not in result.output
+
+
+def test_check_without_a_fitting_task_is_an_error(directory: Path, records: Path) -> None:
+    records.write_text('{"patient": "p", "other": 1}\n')
+    result = CliRunner().invoke(node, ["check", "--dir", str(directory), "--json"])
+    assert result.exit_code == 3
+    assert json.loads(result.stdout)["tasks"]["medicine.record"]["fits"] is False
+
+
+@pytest.mark.parametrize("command", ["init", "enrol", "run", "budget", "status", "check"])
+def test_every_help_shows_an_example(command: str) -> None:
+    shown = CliRunner().invoke(node, [command, "--help"]).stdout
+    assert f"concordat node {command}" in shown
