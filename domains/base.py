@@ -83,7 +83,7 @@ class Fact(Sensitive):
     @cached_property
     def claim(self) -> "Fact":
         """The fact wherever it stands: two entries of an input that say the same make one claim."""
-        return replace(self, path="", derivation="", text=self.text.casefold())
+        return replace(self, path="", derivation="", text=self.text.lower())
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

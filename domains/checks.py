@@ -95,15 +95,17 @@ class Checker:
         self._facts = tuple(dict.fromkeys(skeleton.facts))
         self._vocabulary = skeleton.vocabulary
         self._names: dict[str, list[Fact]] = {}
+        wordings: set[str] = set()
         for fact in self._facts:
             if fact.kind in ("name", "none"):
                 for phrase in {normalise(p) for p in (fact.text, *fact.also)}:
                     if any(c.isalpha() for c in phrase):
-                        self._names.setdefault(phrase.casefold(), []).append(fact)
+                        wordings.add(phrase)
+                        self._names.setdefault(phrase.lower(), []).append(fact)
         self._numbers = [f for f in self._facts if f.kind == "number"]
         self._dates = [f for f in self._facts if f.kind == "date"]
         self._latest = max((f.when for f in self._numbers), default="")
-        self._name_pattern = _phrases(self._names)
+        self._name_pattern = _phrases(wordings)
         self._cue_pattern = _phrases(c for f in self._numbers for c in f.cues)
         self._role_pattern = _phrases(c for f in self._facts if f.kind == "name" for c in f.cues)
         self._forbidden = _phrases(skeleton.forbidden)
@@ -136,7 +138,7 @@ class Checker:
             # "Note 7" accounts for no part of "note 7 million".
             if text[m.end() - 1].isdigit() and _goes_on(text, m.end()):
                 continue
-            spans.append(_Span(m.start(), m.end(), tuple(self._names[m.group().casefold()])))
+            spans.append(_Span(m.start(), m.end(), tuple(self._names.get(m.group().lower(), ()))))
         return spans
 
 
@@ -151,8 +153,8 @@ class _Reading:
         self.faults: list[str] = []
         self._spans = checker._spans(text)
         self._drugs = [s for s in self._spans if any(f.drug for f in s.facts)]
-        self._cues = [(m.start(), m.end(), m.group().casefold()) for m in checker._cue_pattern.finditer(text)]
-        self._roles = [(m.start(), m.end(), m.group().casefold()) for m in checker._role_pattern.finditer(text)]
+        self._cues = self._found(checker._cue_pattern)
+        self._roles = self._found(checker._role_pattern)
         self._forbidden()
         for start, end in [(s.start, s.end) for s in self._spans] + [c[:2] for c in self._cues]:
             self._blank(start, end)
@@ -168,6 +170,16 @@ class _Reading:
     def mentions(self) -> tuple[Mention, ...]:
         """In the order of the text."""
         return tuple(sorted(self._mentions, key=lambda m: m.start))
+
+    def _found(self, pattern: re.Pattern[str]) -> list[tuple[int, int, str]]:
+        """Words of a pattern, but for those within a longer name: "allergic rhinitis" says nothing of an allergy."""
+        return [
+            (m.start(), m.end(), m.group().lower())
+            for m in pattern.finditer(self._text)
+            if not any(
+                s.start <= m.start() and m.end() <= s.end and s.end - s.start > len(m.group()) for s in self._spans
+            )
+        ]
 
     def _blank(self, start: int, end: int) -> None:
         self._rest = self._rest[:start] + HELD * (end - start) + self._rest[end:]
@@ -199,13 +211,13 @@ class _Reading:
         nearest = before[-1] if before else next((s for s in self._drugs if s.start > position), None)
         if nearest is None:
             return False
-        wanted = {normalise(n).casefold() for n in fact.subject}
-        return self._text[nearest.start : nearest.end].casefold() in wanted
+        wanted = {normalise(n).lower() for n in fact.subject}
+        return self._text[nearest.start : nearest.end].lower() in wanted
 
     def _role(self, fact: Fact, position: int) -> bool:
         """Whether a name stands under a word of its role: an allergy under "allergic", a drug not so."""
         role = next((r[2] for r in reversed(self._roles) if r[1] <= position), None)
-        own = {c.casefold() for c in fact.cues}
+        own = {c.lower() for c in fact.cues}
         return role in own if own else role is None
 
     def _trace_dates(self) -> None:
@@ -242,7 +254,7 @@ class _Reading:
         """
         if not fact.cues:
             return True
-        own = {normalise(c).casefold() for c in fact.cues}
+        own = {normalise(c).lower() for c in fact.cues}
         telling = figure.unit in fact.units and figure.unit not in _GENERIC
         before = next((c for c in reversed(self._cues) if c[1] <= figure.start), None)
         if before is not None:
@@ -279,7 +291,7 @@ class _Reading:
             (min(abs(m.start() - end), abs(start - m.end())), sense)
             for m in _WORD.finditer(self._rest)
             for sense, words in SENSES.items()
-            if m.group().casefold() in words
+            if m.group().lower() in words
         ]
         return min(found)[1] if found else None
 
@@ -288,11 +300,11 @@ class _Reading:
         moves: dict[str, set[str]] = {}
         for fact in self._checker._numbers:
             for cue in fact.cues if fact.sense in SENSES else ():
-                moves.setdefault(normalise(cue).casefold(), set()).add(fact.sense)
+                moves.setdefault(normalise(cue).lower(), set()).add(fact.sense)
         if not moves:
             return
         for m in _WORD.finditer(self._rest):
-            sense = next((s for s in ("up", "down", "flat") if m.group().casefold() in SENSES[s]), None)
+            sense = next((s for s in ("up", "down", "flat") if m.group().lower() in SENSES[s]), None)
             if sense is None:
                 continue
             near = next((c for c in reversed(self._cues) if c[1] <= m.start()), None)
@@ -303,7 +315,7 @@ class _Reading:
     def _trace_words(self) -> None:
         """Whatever is left must be plain words and marks."""
         for m in _WORD.finditer(self._rest):
-            word = m.group().casefold()
+            word = m.group().lower()
             if word in NEGATIONS:
                 self.faults.append("negation")
             elif word not in self._checker._vocabulary:

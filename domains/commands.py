@@ -36,9 +36,7 @@ __all__ = ["generate", "load_release", "pinned_key", "release", "stamp"]
 _DEFAULT_BASE = "smollm2-135m"
 _INPUT_LIMIT_BYTES = 64 << 20
 
-generate = typer.Typer(
-    help="Write a checked document from a release.", rich_markup_mode=None, add_completion=False
-)
+generate = typer.Typer(help="Write a checked document from a release.", rich_markup_mode=None, add_completion=False)
 release = typer.Typer(
     help="Verify and show signed releases, offline.",
     no_args_is_help=True,

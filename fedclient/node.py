@@ -62,7 +62,9 @@ def run_node(settings: NodeSettings, bases: Path | None = None) -> None:
     before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with _alone(settings):
-            say = lambda line: console.print(f"{settings.name}: {line}", highlight=False, markup=False)  # noqa: E731
+            say = lambda line: console.print(  # noqa: E731
+                f"{settings.name}: {line}", highlight=False, markup=False, soft_wrap=True
+            )
             Node(settings, bases or default_root(os.environ), say=say, stop=stop).run()
     finally:
         for number, handler in before.items():

@@ -49,6 +49,7 @@ class Service:
         self._registry = Registry(directory=place.releases, identity=self._identity)
         self._evaluator: Evaluator | None = None
         self._noted: dict[str, object] = {}
+        self._said = ""
 
     def run(self) -> None:
         """Serve until stopped.
@@ -139,13 +140,16 @@ class Service:
         where = f"job {progress.job_id}: round {progress.round} of {progress.rounds}"
         if progress.stage == "folded":
             loss = "" if progress.loss is None else f", public loss {progress.loss:.4f}"
-            self._say(f"{where}: {progress.answered} of {progress.asked} updates folded{loss}")
+            line = f"{where}: {progress.answered} of {progress.asked} updates folded{loss}"
         elif progress.stage == "waiting":
-            self._say(f"{where}: waiting, {progress.answered} of {progress.asked} institutions are connected")
+            line = f"{where}: waiting, {progress.answered} of {progress.asked} institutions are connected"
         elif progress.stage in ("asked", "reply"):
-            self._say(f"{where}: {progress.answered} of {progress.asked} have answered")
+            line = f"{where}: {progress.answered} of {progress.asked} have answered"
         else:
-            self._say(f"job {progress.job_id}: {progress.stage}")
+            line = f"job {progress.job_id}: {progress.stage}"
+        if line != self._said:
+            self._said = line
+            self._say(line)
 
     def _note(self, name: str, value: object) -> bool:
         """Note a value unless it is the one noted last."""

@@ -130,6 +130,7 @@ class Demo:
         for name, directory in self._nodes.items():
             options = ["--name", name, "--records", str(directory / "records.jsonl"), "--unit", "patient"]
             options += ["--base", str(base), "--epsilon", str(s.epsilon), "--delta", str(DELTA), "--threads", "1"]
+            options += ["--task", "medicine.record"]
             self._concordat(processes, "node", "init", str(directory), *options)
             enrol = ["node", "enrol", str(card), "--dir", str(directory), "--fingerprint", told["fingerprint"]]
             mine = self._concordat(processes, *enrol, "--json")
@@ -188,7 +189,7 @@ limit = {s.heldout}
             job = store.job(JOB)
             nodes = {name: _read_json(directory / "status.json") for name, directory in self._nodes.items()}
             facts = {"state": job.state, "progress": store.noted("progress") or {}, "nodes": nodes}
-            self._report("training", {**facts, "loss_base": job.loss_base})
+            self._report("the job runs", {**facts, "loss_base": job.loss_base})
             time.sleep(_LOOK_S)
             return job.state in ("completed", "failed")
 
@@ -218,8 +219,9 @@ limit = {s.heldout}
             "bytes_down_per_round": job["bytes_down_per_round"],
             "release": job["release"],
             "verified": verified["verified"],
-            "document": written["document"],
+            "document": written["text"],
             "checks": written["checks"],
+            "stamp": written["stamp"],
             "tls": job["tls"],
         }
 

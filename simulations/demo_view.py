@@ -91,5 +91,8 @@ def show(value: Mapping[str, Any], console: Console) -> None:
     console.print(f"release: {value['release']} ({verified})", soft_wrap=True, highlight=False)
     console.rule("a clinical record, written from the release")
     console.print(value["document"], markup=False, highlight=False)
-    checks = value["checks"]
+    stamp, checks = value["stamp"], value["checks"]
+    console.print(
+        f"release {stamp['release']}, epsilon {stamp['epsilon']:.2f}, {stamp['task']} version {stamp['task_version']}"
+    )
     console.rule(f"{checks['figures']} figures, {checks['untraced']} untraced; {value['seconds']:.0f} s in all")

@@ -6,11 +6,14 @@
 Both apps share a directory on this machine, where keys, state and ledgers lie as in `concordat simulate`,
 so this is for simulation alone: a live institution runs `concordat node`, which takes no code from anyone.
 Keys of the run configuration: `scenario` (a name that ships with the package, or a file), `records`,
-`epsilon` (a number, "none", or empty for the scenario's own) and `out`; all may be empty but the first.
+`epsilon` (a number, "none", or empty for the scenario's own) and `out`; all may be empty. A scenario that
+splits evenly has as many institutions as Flower has nodes; another needs at least one node for each.
 """
 
+import dataclasses
 import os
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +32,9 @@ from simulations.world import World, make_clients, open_world
 
 __all__ = ["client", "server"]
 
+_DEFAULT = "flower-app"
+_SETTLE_S = 0.5
+
 
 def _directory(context: Context) -> Path:
     """Where a run lies: where it says, or a place of its own in the system's folder for such things."""
@@ -36,10 +42,13 @@ def _directory(context: Context) -> Path:
     return Path(given) if given else Path(tempfile.gettempdir()) / f"concordat-flwr-{context.run_id}"
 
 
-def _prepare(out: Path, settings: Mapping[str, Any]) -> RunDirectory:
+def _prepare(out: Path, settings: Mapping[str, Any], nodes: int) -> RunDirectory:
     """The run's directory from the run configuration."""
-    name = str(settings.get("scenario", "quickstart"))
+    name = str(settings.get("scenario", "")) or _DEFAULT
     scenario = load(Path(name) if name.endswith(".toml") else named(name))
+    scenario = dataclasses.replace(scenario, backend="ray")
+    if scenario.split.kind == "iid":
+        scenario = dataclasses.replace(scenario, split=dataclasses.replace(scenario.split, institutions=nodes))
     epsilon = str(settings.get("epsilon", ""))
     if epsilon == "none":
         scenario = scenario.without_noise()
@@ -55,7 +64,7 @@ def _prepare(out: Path, settings: Mapping[str, Any]) -> RunDirectory:
 
 def _serve(grid: Grid, context: Context) -> None:
     """Run the scenario on the nodes that Flower's simulation offers."""
-    run = _prepare(_directory(context), context.run_config)
+    run = _prepare(_directory(context), context.run_config, _nodes(grid))
     world = World(run)
     print(f"{run.scenario.name}: {len(world.names)} institutions, in {run.out}")
     print(f"forecast: {world.forecast().describe()}")
@@ -64,6 +73,15 @@ def _serve(grid: Grid, context: Context) -> None:
     results = world.run_on(grid, report=_tell)
     files.write(results)
     print(files.markdown(results))
+
+
+def _nodes(grid: Grid) -> int:
+    """How many nodes Flower has, once their number stands still."""
+    before, now = -1, 0
+    while now == 0 or now != before:
+        time.sleep(_SETTLE_S)
+        before, now = now, len(list(grid.get_node_ids()))
+    return now
 
 
 def _tell(progress: Progress) -> None:

@@ -13,13 +13,13 @@ a model copies figures well and computes badly.
 
 import json
 import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from itertools import pairwise
 from typing import Any, Literal
 
+from domains._figures import normalise
 from domains.base import Example, Fact, Sensitive, Skeleton, Statement
 from domains.finance._words import VOCABULARY
 from domains.finance.table import Cell, Change, Row, Table, change, read_tables
@@ -118,7 +118,7 @@ def _read(fields: Mapping[str, Any]) -> Report:
     heading = fields.get("heading") or ""
     if not isinstance(heading, str):
         raise RecordError("the field 'heading' is wrong", expected="text", got=type(heading).__name__)
-    heading = " ".join(unicodedata.normalize("NFKC", heading).split()).rstrip(" .:")
+    heading = normalise(heading).rstrip(" .:")
     tables = read_tables(_json(fields["tables"], "tables"))
     tagged = _tagged(_json(fields.get("facts") or [], "facts"))
     if not tagged.rows and not any(t.rows for t in tables):

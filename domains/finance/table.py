@@ -11,12 +11,12 @@ A figure whose column cannot be told keeps none; nothing is guessed.
 """
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
+from domains._figures import normalise
 from domains.base import Sensitive
 from fedcore.errors import RecordError
 
@@ -157,7 +157,7 @@ def change(new: Cell, old: Cell) -> Change:
 
 
 def _text(cell: Any) -> str:
-    return " ".join(unicodedata.normalize("NFKC", "" if cell is None else str(cell)).split())
+    return normalise("" if cell is None else str(cell))
 
 
 def _merged(row: list[str]) -> list[str]:

@@ -10,13 +10,13 @@ mistaken entries are left out; what no resource states is unknown, never "none".
 """
 
 import re
-import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from domains._figures import normalise
 from domains.base import Sensitive
 from domains.medicine.fhir import Resource, concept, document_text, resources, same
 
@@ -127,10 +127,11 @@ def visits(bundle: Resource) -> list[Visit]:
 
 
 def words(value: Any) -> str:
-    """A coded thing's words: one line, normalised, without SNOMED's type in brackets."""
+    """A coded thing's words: one line, normalised, without SNOMED's type in brackets; "" without a letter."""
     text = concept(value) if isinstance(value, Mapping) else value if isinstance(value, str) else ""
-    text = " ".join(unicodedata.normalize("NFKC", text).split())
-    return _QUALIFIER.sub("", text).rstrip(" .;")
+    text = normalise(text)
+    text = _QUALIFIER.sub("", text).rstrip(" .;")
+    return text if any(c.isalpha() for c in text) else ""
 
 
 def _latest(encounters: list[tuple[str, Resource]]) -> tuple[str, Resource] | None:

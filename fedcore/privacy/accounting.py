@@ -14,9 +14,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from dp_accounting import dp_event
-from dp_accounting.pld import PLDAccountant
-
 from fedcore.errors import InvalidPlan
 
 __all__ = ["DpEvent", "epsilon", "least_noise", "merge"]
@@ -87,6 +84,10 @@ def _epsilon(events: tuple[DpEvent, ...], delta: float) -> float:
         return 0.0
     if any(e.noise_multiplier == 0 for e in events):
         return math.inf
+    # Deferred: it imports most of scipy, which commands that only show something should not wait for.
+    from dp_accounting import dp_event
+    from dp_accounting.pld import PLDAccountant
+
     accountant = PLDAccountant(value_discretization_interval=_interval(events))
     for e in events:
         gaussian = dp_event.GaussianDpEvent(e.noise_multiplier)

@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from domains import bases
 from domains.commands import generate, load_release, pinned_key, release
+from domains.language import set_threads
 from domains.medicine.synthetic import records
 from fedcore.adapter import AdapterSchema, AdapterState
 from fedcore.adapter_files import WEIGHTS, write_adapter
@@ -75,6 +76,11 @@ def make_release(tmp_path: Path, llama: Path) -> Callable[..., Path]:
     return make
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    set_threads(1)
+
+
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
     path = tmp_path / "bundle.json"
@@ -85,7 +91,10 @@ def bundle(tmp_path: Path) -> Path:
 @pytest.fixture
 def call(tmp_path: Path) -> Callable[..., Result]:
     def run(app: Any, *arguments: object) -> Result:
-        result = CliRunner().invoke(app, list(map(str, arguments)), env={"CONCORDAT_CACHE": str(tmp_path / "store")})
+        short = ("--max-new-tokens", 8) if app is generate else ()
+        result = CliRunner().invoke(
+            app, list(map(str, (*arguments, *short))), env={"CONCORDAT_CACHE": str(tmp_path / "store")}
+        )
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return result

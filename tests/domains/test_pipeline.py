@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from domains.base import Fact, Skeleton, Statement, Task, load_task
 from domains.finance import synthetic as companies
 from domains.medicine import synthetic as patients
+from domains.medicine.visit import visits
 from domains.pipeline import Document, Settings, draft, generate
 from fedcore.errors import ConcordatError
 
@@ -75,7 +76,7 @@ def test_no_random_text_puts_an_untraced_figure_into_a_document(row: int, pieces
 def test_no_altered_figure_of_a_good_text_gets_through(row: int, seed: int) -> None:
     task, fields, reference = ROWS[row]
     source = task.read(fields)
-    chooser = random.Random(seed)
+    chooser = random.Random(seed)  # noqa: S311
     target = chooser.choice(list(re.finditer(r"\d+", reference)))
     altered = str(int(target.group()) + chooser.choice((1, 7, 10, 100)))
     document = generate(
@@ -91,7 +92,7 @@ def test_figures_shuffled_within_a_good_text_never_change_what_is_said(row: int,
     task, fields, reference = ROWS[row]
     source = task.read(fields)
     found = NUMERALS.findall(reference)
-    random.Random(seed).shuffle(found)
+    random.Random(seed).shuffle(found)  # noqa: S311
     turns = iter(found)
     document = generate(task, source, Script([" " + NUMERALS.sub(lambda _: next(turns), reference)]), Settings())
     for sentence in document.sentences:
@@ -201,3 +202,24 @@ def test_the_trace_of_a_document_leads_to_the_input() -> None:
     assert len(figures) == value["checks"]["figures"] > 0
     assert all(t["path"].startswith("Bundle.entry[") for t in figures)
     assert value["text"] == " ".join(s["text"] for s in value["sentences"])
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.text(min_size=1, max_size=20), min_size=1, max_size=4), st.text(min_size=1, max_size=15))
+def test_any_wording_of_an_input_can_be_said_whole(problems: list[str], drug: str) -> None:
+    who = {"subject": {"reference": "Patient/p"}}
+    resources = [
+        *({"resourceType": "Condition", "code": {"text": text}, **who} for text in problems),
+        {
+            "resourceType": "MedicationRequest",
+            "status": "active",
+            "intent": "order",
+            "medicationCodeableConcept": {"text": drug},
+            **who,
+        },
+    ]
+    visit = visits({"resourceType": "Bundle", "type": "collection", "entry": [{"resource": r} for r in resources]})[0]
+    document = generate(RECORD, visit, None, Settings())
+    for item in (*visit.problems, *(d.name for d in visit.drugs)):
+        text = item if isinstance(item, str) else item.text
+        assert text.lower() in document.text.lower()

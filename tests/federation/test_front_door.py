@@ -1,0 +1,332 @@
+"""The front door as strangers see it: raw TLS, paths, keys, certificates; one attack a test."""
+
+import http.client
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from flwr.app import ConfigRecord, Context, Message, RecordDict
+from flwr.serverapp import Grid
+
+from fedclient.link import connect
+from fedcore.errors import LinkError, TrustError
+from fedcore.identity import SigningIdentity
+from fedserver.app import make_server_app
+from fedserver.cohort import Member
+from fedserver.door import BODY_LIMIT_BYTES, PATHS
+from fedserver.link import Link, open_link
+from fedserver.pki import Authority
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def member(name: str, key: ec.EllipticCurvePrivateKey) -> Member:
+    pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    return Member(name=name, identity=SigningIdentity.generate().public, flower_key=pem)
+
+
+@dataclass
+class House:
+    """A running front door and what is behind it."""
+
+    link: Link
+    address: str
+    authority: Authority
+    ca: Path
+    members: list[Member]
+    key: ec.EllipticCurvePrivateKey = field(repr=False)
+
+    @property
+    def port(self) -> int:
+        return int(self.address.rpartition(":")[2])
+
+    def context(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=str(self.ca))
+
+    def post(self, path: str, body: bytes = b"", headers: dict[str, str] | None = None) -> int:
+        call = http.client.HTTPSConnection("127.0.0.1", self.port, context=self.context(), timeout=10)
+        call.request("POST", path, body=body, headers={"content-type": "application/protobuf", **(headers or {})})
+        status = call.getresponse().status
+        call.close()
+        return status
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    directory = tmp_path_factory.mktemp("door")
+    authority = Authority.make("trial")
+    authority.write(directory / "ca.crt", directory / "ca.key")
+    authority.issue("127.0.0.1", directory / "server.crt", directory / "server.key")
+    key = ec.generate_private_key(ec.SECP384R1())
+    members = [member("a", key)]
+    address = f"127.0.0.1:{free_port()}"
+    with open_link(
+        address=address,
+        certificate=directory / "server.crt",
+        key=directory / "server.key",
+        ca=directory / "ca.crt",
+        home=directory / ".flwr",
+        members=lambda: members,
+    ) as link:
+        yield House(link, address, authority, directory / "ca.crt", members, key)
+    assert not (directory / ".flwr").exists()
+
+
+def test_tls_1_3_is_spoken(house: House) -> None:
+    with (
+        socket.create_connection(("127.0.0.1", house.port)) as plain,
+        house.context().wrap_socket(plain, server_hostname="127.0.0.1") as secure,
+    ):
+        assert secure.version() == "TLSv1.3"
+    assert house.link.tls_version == "TLSv1.3"
+
+
+def test_tls_1_2_is_refused(house: House) -> None:
+    context = house.context()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with (
+        socket.create_connection(("127.0.0.1", house.port)) as plain,
+        pytest.raises(ssl.SSLError),
+    ):
+        context.wrap_socket(plain, server_hostname="127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/control/start-run",
+        "/v1/control/register-node",
+        "/v1/control/list-runs",
+        "/v1/runtime/acquire-task",
+        "/v1/runtime/pull-task-input",
+        "/v1/runtime/push-messages",
+        "/v1/fleet/register-node",
+        "/v1/fleet/unregister-node",
+        "/v1/fleet/get-fab",
+        "/v1/fleet/../control/start-run",
+        "/v1/fleet//pull-messages",
+        "/health",
+        "/docs",
+        "/openapi.json",
+        "/",
+    ],
+)
+def test_every_path_but_the_fleets_is_404(house: House, path: str) -> None:
+    assert house.post(path) == 404
+
+
+def test_get_is_404_on_every_path(house: House) -> None:
+    call = http.client.HTTPSConnection("127.0.0.1", house.port, context=house.context(), timeout=10)
+    call.request("GET", "/v1/fleet/pull-messages")
+    assert call.getresponse().status == 404
+
+
+@pytest.mark.parametrize("path", sorted(PATHS))
+def test_fleet_path_without_authentication_does_nothing(house: House, path: str) -> None:
+    assert house.post(path) == 401
+
+
+def test_body_that_is_too_large_is_refused_before_it_is_read(house: House) -> None:
+    length = {"content-length": str(BODY_LIMIT_BYTES + 1)}
+    assert house.post("/v1/fleet/push-object", headers=length) == 413
+
+
+def test_unregistered_key_is_refused(house: House) -> None:
+    stranger = ec.generate_private_key(ec.SECP384R1())
+    with (
+        pytest.raises(LinkError, match="does not let this node in"),
+        connect(house.address, ca_pem=house.authority.pem, key=stranger),
+    ):
+        pass
+
+
+def test_member_enrolled_while_the_door_is_open_is_let_in(house: House) -> None:
+    key = ec.generate_private_key(ec.SECP384R1())
+    house.members.append(member("late", key))
+    house.link.register()
+    with connect(house.address, ca_pem=house.authority.pem, key=key):
+        assert "late" in house.link.connected()
+    assert "late" not in house.link.connected()
+
+
+def test_one_key_connects_once_at_a_time(house: House) -> None:
+    with (
+        connect(house.address, ca_pem=house.authority.pem, key=house.key),
+        pytest.raises(LinkError, match="does not let this node in"),
+        connect(house.address, ca_pem=house.authority.pem, key=house.key),
+    ):
+        pass
+
+
+def test_message_and_answer_pass_whole_and_are_counted(house: House) -> None:
+    body = bytes(range(256)) * 30_000
+    answers: list[bytes] = []
+
+    def work() -> None:
+        with connect(house.address, ca_pem=house.authority.pem, key=house.key) as link:
+            while (message := link.receive()) is None:
+                time.sleep(0.02)
+            assert link.send(Message(reversed_content(message), reply_to=message), seconds=1.0)
+
+    def reversed_content(message: Message) -> RecordDict:
+        record = message.content["r"]
+        assert isinstance(record, ConfigRecord)
+        data = record["b"]
+        assert isinstance(data, bytes)
+        return RecordDict({"r": ConfigRecord({"b": data[::-1]})})
+
+    def run(grid: Grid, context: Context) -> None:
+        asked = [
+            i
+            for node_id in wait_for_node(grid)
+            for i in grid.push_messages(
+                [Message(RecordDict({"r": ConfigRecord({"b": body})}), node_id, "train", ttl=60)]
+            )
+        ]
+        while not answers:
+            for reply in grid.pull_messages(asked):
+                record = reply.content["r"]
+                assert isinstance(record, ConfigRecord)
+                answers.append(record["b"])  # type: ignore[arg-type]
+            time.sleep(0.02)
+
+    thread = threading.Thread(target=work)
+    before = house.link.traffic()
+    thread.start()
+    house.link.run(make_server_app(run))
+    thread.join()
+    up, down = (now - then for now, then in zip(house.link.traffic(), before, strict=True))
+    assert answers == [body[::-1]]
+    assert len(body) < up < len(body) + 100_000
+    assert len(body) < down < len(body) + 100_000
+
+
+def test_message_of_a_node_that_was_replaced_is_answered_with_an_error(house: House) -> None:
+    errors: list[Message] = []
+
+    def run(grid: Grid, context: Context) -> None:
+        with connect(house.address, ca_pem=house.authority.pem, key=house.key) as link:
+            (node_id,) = wait_for_node(grid)
+            asked = list(grid.push_messages([Message(RecordDict(), node_id, "train", ttl=60)]))
+            assert link.receive() is not None
+            assert list(grid.pull_messages(asked)) == []
+        with connect(house.address, ca_pem=house.authority.pem, key=house.key):
+            errors.extend(grid.pull_messages(asked))
+            assert list(grid.pull_messages(asked)) == []
+
+    house.link.run(make_server_app(run))
+    assert [e.has_error() for e in errors] == [True]
+
+
+def wait_for_node(grid: Grid) -> list[int]:
+    end = time.monotonic() + 20
+    while not (found := list(grid.get_node_ids())):
+        assert time.monotonic() < end, "no node came"
+        time.sleep(0.02)
+    return found
+
+
+def serve(directory: Path, issue: Callable[[Authority, Path, Path], None]) -> tuple[Authority, str, Path]:
+    authority = Authority.make("other")
+    authority.write(directory / "ca.crt", directory / "ca.key")
+    issue(authority, directory / "server.crt", directory / "server.key")
+    return authority, f"127.0.0.1:{free_port()}", directory
+
+
+def test_port_in_use_is_named(house: House, tmp_path: Path) -> None:
+    _, _, directory = serve(tmp_path, lambda a, c, k: a.issue("127.0.0.1", c, k))
+    with (
+        pytest.raises(LinkError, match=f"the port {house.port} on 127.0.0.1 is in use"),
+        open_link(
+            address=house.address,
+            certificate=directory / "server.crt",
+            key=directory / "server.key",
+            ca=directory / "ca.crt",
+            home=directory,
+            members=list,
+        ),
+    ):
+        pass
+
+
+def test_expired_certificate_keeps_the_door_shut(tmp_path: Path) -> None:
+    past = datetime.now(UTC) - timedelta(days=10)
+    _, address, directory = serve(tmp_path, lambda a, c, k: a.issue("127.0.0.1", c, k, now=past, days=2))
+    with (
+        pytest.raises(TrustError, match="expired"),
+        open_link(
+            address=address,
+            certificate=directory / "server.crt",
+            key=directory / "server.key",
+            ca=directory / "ca.crt",
+            home=directory,
+            members=list,
+        ),
+    ):
+        pass
+
+
+def tls_server(directory: Path, port: int) -> threading.Event:
+    """A server with whatever certificate lies in a directory; it answers nothing."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(directory / "server.crt", directory / "server.key")
+    listener = socket.create_server(("127.0.0.1", port))
+    done = threading.Event()
+
+    def accept() -> None:
+        with listener:
+            listener.settimeout(10)
+            try:
+                plain, _ = listener.accept()
+                context.wrap_socket(plain, server_side=True).close()
+            except OSError:
+                pass
+            done.set()
+
+    threading.Thread(target=accept, daemon=True).start()
+    return done
+
+
+def test_node_refuses_an_expired_certificate(tmp_path: Path) -> None:
+    past = datetime.now(UTC) - timedelta(days=10)
+    authority, address, directory = serve(tmp_path, lambda a, c, k: a.issue("127.0.0.1", c, k, now=past, days=2))
+    tls_server(directory, int(address.rpartition(":")[2]))
+    key = ec.generate_private_key(ec.SECP384R1())
+    with pytest.raises(TrustError, match="expired"), connect(address, ca_pem=authority.pem, key=key):
+        pass
+
+
+def test_node_refuses_a_certificate_for_another_host(tmp_path: Path) -> None:
+    authority, address, directory = serve(tmp_path, lambda a, c, k: a.issue("coordinator.example", c, k))
+    tls_server(directory, int(address.rpartition(":")[2]))
+    key = ec.generate_private_key(ec.SECP384R1())
+    with pytest.raises(TrustError, match="does not hold"), connect(address, ca_pem=authority.pem, key=key):
+        pass
+
+
+def test_node_refuses_another_authority(house: House) -> None:
+    with (
+        pytest.raises(TrustError, match="does not hold"),
+        connect(house.address, ca_pem=Authority.make("other").pem, key=house.key),
+    ):
+        pass
+
+
+def test_node_says_that_nobody_is_there(house: House) -> None:
+    with (
+        pytest.raises(LinkError, match="cannot be reached"),
+        connect(f"127.0.0.1:{free_port()}", ca_pem=house.authority.pem, key=house.key),
+    ):
+        pass
