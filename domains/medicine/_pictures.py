@@ -1,7 +1,7 @@
 """Clinical pictures that synthetic records are drawn from: a problem, its drugs, vital signs and plans.
 
 Codes are from SNOMED CT's and RxNorm's public browsers; the wording is ours. Doses are ordinary ones, but
-nothing here is advice.
+nothing here is advice. The file is long because it is data, one picture after another.
 """
 
 from dataclasses import dataclass

@@ -11,14 +11,14 @@ share one style with some variety of wording, so that a model has a style to lea
 True
 """
 
-import base64
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, timedelta
 from random import Random
 from typing import Any
 
+from domains.medicine._bundle import Draft, Vital, bundle_of_draft
 from domains.medicine._pictures import ALLERGENS, FAMILIES, GIVEN, MIXES, PICTURES, Drug, Picture
 from fedcore.errors import ConfigError
 
@@ -27,34 +27,9 @@ __all__ = ["SITES", "public_examples", "records"]
 SITES = tuple(MIXES)
 """The three institutions."""
 
-_SCT = "http://snomed.info/sct"
-_LOINC = "http://loinc.org"
-_RXNORM = "http://www.nlm.nih.gov/research/umls/rxnorm"
-_UCUM = "http://unitsofmeasure.org"
-_HL7 = "http://terminology.hl7.org/CodeSystem/"
-_NO_ALLERGY = ("716186003", "No known allergy (situation)")
-
 
 _WORD = re.compile(r"[A-Za-z]+|\d|[^\w\s]")
 _SIZE = 31
-
-_Vital = tuple[str, float | tuple[int, int]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Visit:
-    """What one encounter holds, before it becomes a bundle and a note."""
-
-    number: int
-    day: date
-    age: str
-    sex: str
-    picture: Picture
-    second: Picture | None
-    drugs: tuple[tuple[Drug, str], ...]
-    vitals: tuple["_Vital", ...]
-    allergy: str | None
-    plan: str
 
 
 def records(site: str, patients: int, seed: int) -> Iterator[dict[str, Any]]:
@@ -94,12 +69,12 @@ def _records(site: str, patients: int, stream: str) -> Iterator[dict[str, Any]]:
                 "id": identity,
                 "site": site,
                 "patient": patient,
-                "bundle": _bundle(patient, identity, visit, person, note),
+                "bundle": bundle_of_draft(patient, identity, visit, person, note),
                 "note": note,
             }
 
 
-def _visits(site: str, random: Random) -> Iterator[tuple[_Visit, dict[str, Any]]]:
+def _visits(site: str, random: Random) -> Iterator[tuple[Draft, dict[str, Any]]]:
     """One patient's encounters: one to three, of the same person with the same allergy."""
     names, weights = zip(*MIXES[site].items(), strict=True)
     main = PICTURES[random.choices(names, weights)[0]]
@@ -126,7 +101,7 @@ def _visits(site: str, random: Random) -> Iterator[tuple[_Visit, dict[str, Any]]
         drugs = _pick((picture, second), allergy, 1 if random.random() < 0.6 else 2, random)
         for drug in drugs:
             doses.setdefault(drug.name, random.choice(drug.doses))
-        visit = _Visit(
+        visit = Draft(
             number=number,
             day=day,
             age=_age(born, day),
@@ -142,7 +117,7 @@ def _visits(site: str, random: Random) -> Iterator[tuple[_Visit, dict[str, Any]]
         day += timedelta(days=random.randint(20, 300))
 
 
-def _fitted(visit: _Visit) -> _Visit:
+def _fitted(visit: Draft) -> Draft:
     """Leave things out until prompt and note fit in about 112 tokens: a long context is dear on a CPU."""
     shorter = (
         visit,
@@ -156,7 +131,7 @@ def _fitted(visit: _Visit) -> _Visit:
     return next((v for v in shorter if _size(v) <= _SIZE), shorter[-1])
 
 
-def _size(visit: _Visit) -> int:
+def _size(visit: Draft) -> int:
     """About how many tokens the facts are: digits and marks count one, long words one for three letters."""
     drugs = [f"{d.name} {dose}" for d, dose in visit.drugs]
     problems = [p.problem for p in (visit.picture, visit.second) if p]
@@ -181,10 +156,10 @@ def _age(born: date, day: date) -> str:
     return f"{months}-month-old" if months < 24 else f"{months // 12}-year-old"
 
 
-def _vitals(picture: Picture, born: date, day: date, build: float, random: Random) -> tuple[_Vital, ...]:
+def _vitals(picture: Picture, born: date, day: date, build: float, random: Random) -> tuple[Vital, ...]:
     """Two of the vital signs that a clinician would write down for the picture."""
     years = (day - born).days / 365.25
-    out: list[_Vital] = []
+    out: list[Vital] = []
     for kind in sorted(random.sample(picture.vitals, 2), key=picture.vitals.index):
         if kind == "bp":
             shift = 18 if picture.high_pressure else 0
@@ -205,13 +180,6 @@ def _vitals(picture: Picture, born: date, day: date, build: float, random: Rando
     return tuple(out)
 
 
-_CODES = {
-    "hr": ("8867-4", "Heart rate", "heart rate", "beats/min", "/min"),
-    "temp": ("8310-5", "Body temperature", "temperature", "°C", "Cel"),
-    "spo2": ("59408-5", "Oxygen saturation in Arterial blood by Pulse oximetry", "SpO2", "%", "%"),
-    "weight": ("29463-7", "Body weight", "weight", "kg", "kg"),
-    "hba1c": ("4548-4", "Hemoglobin A1c/Hemoglobin.total in Blood", "HbA1c", "%", "%"),
-}
 _SHORT = {
     "hr": ("HR", ""),
     "temp": ("temperature", " °C"),
@@ -219,16 +187,9 @@ _SHORT = {
     "weight": ("weight", " kg"),
     "hba1c": ("HbA1c", "%"),
 }
-_FREQUENCY = {
-    "daily": (1, 1, "d"),
-    "twice daily": (2, 1, "d"),
-    "three times daily": (3, 1, "d"),
-    "four times daily": (4, 1, "d"),
-    "weekly": (1, 1, "wk"),
-}
 
 
-def _note(visit: _Visit, random: Random) -> str:
+def _note(visit: Draft, random: Random) -> str:
     """The reference note: opening, vitals, drugs, allergies, plan; wording varies, order does not."""
     who = _who(visit)
     article = "an" if who.startswith(("8", "11-", "18-")) else "a"
@@ -251,13 +212,13 @@ def _note(visit: _Visit, random: Random) -> str:
     return " ".join(_upper(s) for s in sentences)
 
 
-def _who(visit: _Visit) -> str:
+def _who(visit: Draft) -> str:
     young = visit.age.endswith("month-old") or int(visit.age.split("-", 1)[0]) < 18
     words = ("girl", "boy") if young else ("woman", "man")
     return f"{visit.age} {words[visit.sex == 'male']}"
 
 
-def _phrases(visit: _Visit) -> str:
+def _phrases(visit: Draft) -> str:
     words = []
     for kind, value in visit.vitals:
         if isinstance(value, tuple):
@@ -270,151 +231,3 @@ def _phrases(visit: _Visit) -> str:
 
 def _upper(text: str) -> str:
     return text[:1].upper() + text[1:]
-
-
-def _bundle(patient: str, identity: str, visit: _Visit, person: dict[str, Any], note: str) -> dict[str, Any]:
-    """The encounter as a FHIR R4 collection."""
-    who = {"reference": f"Patient/{patient}"}
-    where = {"reference": f"Encounter/{identity}"}
-    start = f"{visit.day.isoformat()}T{9 + visit.number}:30:00+00:00"
-    both = {"subject": who, "encounter": where}
-    resources: list[dict[str, Any]] = [
-        {"resourceType": "Patient", "id": patient, **person},
-        {
-            "resourceType": "Encounter",
-            "id": identity,
-            "status": "finished",
-            "class": {"system": _HL7 + "v3-ActCode", "code": "AMB", "display": "ambulatory"},
-            **({"type": [{"text": "follow-up"}]} if visit.number > 1 else {}),
-            "subject": who,
-            "period": {"start": start, "end": start.replace(":30:", ":55:")},
-        },
-    ]
-    problems = [p for p in (visit.picture, visit.second) if p is not None]
-    for n, picture in enumerate(problems, 1):
-        code = {"coding": [_coding(_SCT, *picture.snomed)], "text": picture.problem}
-        resources.append(
-            {
-                "resourceType": "Condition",
-                "id": f"{identity}-c{n}",
-                "clinicalStatus": {"coding": [{"system": _HL7 + "condition-clinical", "code": "active"}]},
-                "verificationStatus": {"coding": [{"system": _HL7 + "condition-ver-status", "code": "confirmed"}]},
-                "code": code,
-                **both,
-                "recordedDate": visit.day.isoformat(),
-            }
-        )
-    resources += [
-        _observation(identity, n, kind, value, both, start) for n, (kind, value) in enumerate(visit.vitals, 1)
-    ]
-    resources += [
-        _prescription(identity, n, drug, dose, both, visit.day.isoformat())
-        for n, (drug, dose) in enumerate(visit.drugs, 1)
-    ]
-    resources.append(_allergy(identity, visit.allergy, who))
-    resources.append(
-        {
-            "resourceType": "CarePlan",
-            "id": f"{identity}-p",
-            "status": "active",
-            "intent": "plan",
-            "description": visit.plan,
-            **both,
-        }
-    )
-    resources.append(
-        {
-            "resourceType": "DocumentReference",
-            "id": f"{identity}-d",
-            "status": "current",
-            "subject": who,
-            "content": [
-                {
-                    "attachment": {
-                        "contentType": "text/plain; charset=utf-8",
-                        "data": base64.b64encode(note.encode()).decode("ascii"),
-                    }
-                }
-            ],
-            "context": {"encounter": [where]},
-        }
-    )
-    return {
-        "resourceType": "Bundle",
-        "id": identity,
-        "type": "collection",
-        "timestamp": start,
-        "entry": [{"resource": r} for r in resources],
-    }
-
-
-def _coding(system: str, code: str, display: str) -> dict[str, str]:
-    return {"system": system, "code": code, "display": display}
-
-
-def _observation(
-    identity: str, n: int, kind: str, value: float | tuple[int, int], both: dict[str, Any], start: str
-) -> dict[str, Any]:
-    category = "laboratory" if kind == "hba1c" else "vital-signs"
-    out: dict[str, Any] = {
-        "resourceType": "Observation",
-        "id": f"{identity}-o{n}",
-        "status": "final",
-        "category": [{"coding": [{"system": _HL7 + "observation-category", "code": category}]}],
-        **both,
-        "effectiveDateTime": start,
-    }
-    if isinstance(value, tuple):
-        pressure = {"unit": "mmHg", "system": _UCUM, "code": "mm[Hg]"}
-        out["code"] = {"coding": [_coding(_LOINC, "85354-9", "Blood pressure panel with all children optional")]}
-        out["component"] = [
-            {"code": {"coding": [_coding(_LOINC, code, name)]}, "valueQuantity": {"value": part, **pressure}}
-            for code, name, part in (
-                ("8480-6", "Systolic blood pressure", value[0]),
-                ("8462-4", "Diastolic blood pressure", value[1]),
-            )
-        ]
-        return out
-    code, display, text, unit, ucum = _CODES[kind]
-    out["code"] = {"coding": [_coding(_LOINC, code, display)], "text": text}
-    out["valueQuantity"] = {"value": value, "unit": unit, "system": _UCUM, "code": ucum}
-    return out
-
-
-def _prescription(identity: str, n: int, drug: Drug, dose: str, both: dict[str, Any], day: str) -> dict[str, Any]:
-    """A MedicationRequest whose dose is given both as text and as structure."""
-    amount, unit, rest = dose.split(" ", 2)
-    frequency = rest.removeprefix("puffs ").removesuffix(" as needed").removesuffix(" at night")
-    times, period, period_unit = _FREQUENCY[frequency]
-    dosage: dict[str, Any] = {
-        "text": dose,
-        "timing": {"repeat": {"frequency": times, "period": period, "periodUnit": period_unit}},
-        "doseAndRate": [{"doseQuantity": {"value": float(amount) if "." in amount else int(amount), "unit": unit}}],
-    }
-    if rest.endswith("as needed"):
-        dosage["asNeededBoolean"] = True
-    return {
-        "resourceType": "MedicationRequest",
-        "id": f"{identity}-m{n}",
-        "status": "active",
-        "intent": "order",
-        "medicationCodeableConcept": {"coding": [_coding(_RXNORM, drug.rxnorm, drug.name)], "text": drug.name},
-        **both,
-        "authoredOn": day,
-        "dosageInstruction": [dosage],
-    }
-
-
-def _allergy(identity: str, allergy: str | None, who: dict[str, Any]) -> dict[str, Any]:
-    out: dict[str, Any] = {
-        "resourceType": "AllergyIntolerance",
-        "id": f"{identity}-a",
-        "clinicalStatus": {"coding": [{"system": _HL7 + "allergyintolerance-clinical", "code": "active"}]},
-        "verificationStatus": {"coding": [{"system": _HL7 + "allergyintolerance-verification", "code": "confirmed"}]},
-        "patient": who,
-    }
-    if allergy is None:
-        out["code"] = {"coding": [_coding(_SCT, *_NO_ALLERGY)], "text": "no known allergies"}
-    else:
-        out |= {"type": "allergy", "code": {"text": allergy}}
-    return out

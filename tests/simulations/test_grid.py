@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 from flwr.app import ConfigRecord, Context, Message, RecordDict
@@ -21,9 +20,8 @@ def asks(grid: MemoryGrid, nodes: list[int]) -> list[Message]:
 
 
 @pytest.fixture(autouse=True)
-def identity() -> Iterator[None]:
+def identity() -> None:
     assume_identity(1)
-    yield
 
 
 def answering(seen: list[int], together: list[int]) -> ClientApp:

@@ -132,7 +132,7 @@ def test_rows_of_a_file_are_mapped_and_split_by_column(
 
 def test_an_unknown_column_is_refused_by_position(tmp_path: Path, quickstart: Quickstart, prepare: Prepare) -> None:
     scenario = dataclasses.replace(quickstart(), split=SplitSettings(kind="column", column="region"))
-    with pytest.raises(RecordError, match="record 1 has no column 'region'"):
+    with pytest.raises(RecordError, match=r"record \d+ has no column 'region'"):
         _ = World(prepare(tmp_path / "run", scenario)).names
 
 

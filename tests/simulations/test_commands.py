@@ -1,0 +1,79 @@
+"""`concordat simulate` as its users meet it: one JSON object, clear refusals, Ctrl-C that loses nothing."""
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from simulations.benchmarks.processes import program
+from simulations.scenario import named
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def simulate(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [program("concordat"), "simulate", *arguments]
+    return subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+
+
+def test_a_run_prints_one_json_object_and_is_not_computed_twice(tmp_path: Path) -> None:
+    scenario = str(named("quickstart"))
+    first = simulate(tmp_path, scenario, "--json")
+    assert first.returncode == 0, first.stderr
+    value = json.loads(first.stdout)
+    assert {"rounds", "institutions", "loss_base", "loss_released", "out", "forecast", "unsafe"} <= set(value)
+    assert value["out"] == str(tmp_path / "runs" / "quickstart-epsilon-8")
+    # Before anything is trained.
+    assert first.stderr.index("forecast") < first.stderr.index("round 1/2")
+    written = (Path(value["out"]) / "results.json").stat().st_mtime_ns
+    second = simulate(tmp_path, scenario, "--json")
+    assert json.loads(second.stdout) == value
+    assert "is finished" in second.stderr
+    assert (Path(value["out"]) / "results.json").stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["missing.toml"], 2, "missing.toml does not exist"),
+        (["QUICKSTART", "--epsilon", "tiny"], 2, "--epsilon is not a number"),
+        (["QUICKSTART", "--epsilon", "-3"], 2, "--epsilon is out of range"),
+        (["QUICKSTART", "--backend", "cloud"], 2, "expected memory or ray"),
+        (["QUICKSTART", "--records", "none.jsonl"], 3, "none.jsonl cannot be read"),
+    ],
+)
+def test_bad_input_is_one_line_and_changes_nothing(arguments: list[str], code: int, words: str, tmp_path: Path) -> None:
+    done = simulate(tmp_path, *[str(named("quickstart")) if a == "QUICKSTART" else a for a in arguments], "--json")
+    assert done.returncode == code
+    assert done.stdout == ""
+    assert words in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_keeps_the_state_and_the_next_run_goes_on(tmp_path: Path) -> None:
+    scenario = tmp_path / "long.toml"
+    text = named("quickstart").read_text()
+    scenario.write_text(text.replace("rounds = 2", "rounds = 8").replace("steps_per_round = 2", "steps_per_round = 6"))
+    command = [program("concordat"), "simulate", str(scenario), "--json"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("round 1/8"):
+                process.send_signal(signal.SIGINT)
+                break
+        output, rest = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert output == ""
+    assert "error:" in rest or "interrupted" in rest
+    again = simulate(tmp_path, str(scenario), "--json")
+    value = json.loads(again.stdout)
+    assert "round 1/8" not in again.stderr
+    assert value["rounds"] == 8
+    # Nothing was paid for twice.
+    assert all(i["epsilon_spent"] <= 8.0 for i in value["institutions"])
