@@ -2,7 +2,7 @@
 
     reply = run_round(envelope, institution)      # signed by the institution: an update, or a refusal
 
-The steps are those of HOUSE.md: verify the plan, ask the institution's own policy, reserve the budget,
+The steps: verify the plan, ask the institution's own policy, reserve the budget,
 only then read records and train, commit, and let the update leave. Live and simulated rounds run this
 same code. It knows neither how envelopes travel nor what a model is made of.
 

@@ -137,7 +137,8 @@ def main() -> None:
     try:
         code = typer.main.get_command(app).main(standalone_mode=False)
     except ConcordatError as error:
-        console.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        mark = "stopped:" if isinstance(error, Interrupted) else "[bold red]error:[/]"
+        console.print(f"{mark} {escape(str(error))}", highlight=False, soft_wrap=True)
         code = error.exit_code
     except click.exceptions.Abort:
         console.print("interrupted: state is kept; run the same command again to go on")

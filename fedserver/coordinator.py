@@ -38,7 +38,10 @@ from fedserver.progress import Clock, JobResult, Progress
 from fedserver.store import Store
 from fedserver.strategies import load_strategy
 
-__all__ = ["EXHAUSTED", "Coordinator"]
+__all__ = ["ABSENT", "EXHAUSTED", "Coordinator"]
+
+ABSENT = "absent"
+"""An invited institution that was not connected when a round's cohort was selected."""
 
 EXHAUSTED = "budget_exhausted"
 """The refusal after which an institution is not asked again in the same job."""
@@ -114,16 +117,16 @@ class Coordinator(FlowerStrategy):
 
     def _run_round(self, gatherer: Gatherer, number: int, state: AdapterState) -> tuple[RoundOutcome, AdapterState]:
         """Select, plan, ask, collect, fold, checkpoint; or abandon, with the state as it was."""
-        started, before = self._clock.now(), self._bytes(gatherer)
         dropped: dict[str, str] = {}
         plan = self._store.round_plan(self._job.job_id, number)
         try:
             if plan is None:
                 plan = self._store.open_round(self._plan(gatherer, number, state))
+            started, before = self._clock.now(), self._bytes(gatherer)
             collector = Collector(plan, {m.name: m for m in self._members().values()})
             envelope = seal_plan(plan, state.part(*plan.carries), self._identity)
             gatherer.collect(plan, envelope, collector)
-            dropped = {n: "absent" for n in self._invited() if n not in plan.cohort} | dict(collector.dropped)
+            dropped = {n: ABSENT for n in self._invited() if n not in plan.cohort} | dict(collector.dropped)
             cohort = collector.sum()
         except QuorumLost as error:
             abandoned = Abandoned(round=number, dropped=dropped, reason=str(error))
@@ -174,7 +177,7 @@ class Coordinator(FlowerStrategy):
             strategy=job.strategy,
             trains=self._strategy.trains(number),
             carries=self._strategy.carries(number),
-            cohort=gatherer.wait_for(self._invited, quorum=job.quorum, deadline_s=job.deadline_s),
+            cohort=gatherer.wait_for(self._invited, quorum=job.quorum, deadline_s=job.deadline_s, spare=self._absent()),
             weight=1.0,
             quorum=job.quorum,
             deadline_s=job.deadline_s,
@@ -195,6 +198,11 @@ class Coordinator(FlowerStrategy):
     def _exhausted(self) -> set[str]:
         """Those who said in this job that their budget is exhausted."""
         return {name for o in self._outcomes for name, code in o.dropped.items() if code == EXHAUSTED}
+
+    def _absent(self) -> set[str]:
+        """Those who were invited to the last round and not connected."""
+        last = self._outcomes[-1] if self._outcomes else None
+        return {name for name, code in last.dropped.items() if code == ABSENT} if last else set()
 
     def _invited(self) -> tuple[str, ...]:
         enrolled = [m.name for m in self._members().values()]

@@ -4,7 +4,7 @@ Everything here is bounded by a round's deadline, and goes on without whoever do
 reply says is not believed here but handed to a `Collector`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from flwr.app import Message
@@ -53,9 +53,21 @@ class Gatherer:
         present, members = set(self.grid.get_node_ids()), self.members()
         return {m.name: i for i, m in sorted(members.items(), key=lambda e: e[1].name) if i in present}
 
-    def wait_for(self, names: Callable[[], tuple[str, ...]], *, quorum: int, deadline_s: float) -> tuple[str, ...]:
+    def wait_for(
+        self,
+        names: Callable[[], tuple[str, ...]],
+        *,
+        quorum: int,
+        deadline_s: float,
+        spare: Collection[str] = (),
+    ) -> tuple[str, ...]:
         """Wait for all who are named; once a quorum is there, for the rest only as long as `settle_s`.
 
+        Args:
+            names: Asked again and again, since members may enrol meanwhile.
+            quorum: Wait at least for so many.
+            deadline_s: Wait no longer than this.
+            spare: Those of whom nobody waits once a quorum is there, such as who was absent before.
         Raises:
             QuorumLost: Fewer than the quorum are connected at the deadline.
             Interrupted: `stopped` said so.
@@ -73,7 +85,7 @@ class Gatherer:
                         expected=f"at least {quorum}",
                         got=", ".join(present) or "none",
                     )
-            elif len(present) == len(wanted):
+            elif set(wanted) <= {*present, *spare}:
                 return present
             else:
                 quorate_at = now if quorate_at is None else quorate_at

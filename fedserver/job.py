@@ -119,6 +119,8 @@ def load_job(path: Path) -> LoadedJob:
         ModelError: The model card cannot be read.
     """
     settings = config.load(JobSettings, path)
+    if settings.rounds < 1:
+        raise ConfigError(f"{path}: rounds is out of range", expected="at least 1", got=str(settings.rounds))
     load_strategy(settings.strategy)
     card = _card(path.parent / settings.card)
     a = settings.adapter
@@ -127,6 +129,8 @@ def load_job(path: Path) -> LoadedJob:
         records = (path.parent / settings.evaluation.records).resolve()
         if not records.is_file():
             raise ConfigError(f"{path}: the public examples {records} do not exist", do="correct [evaluation] records")
+        if settings.evaluation.limit < 1:
+            raise ConfigError(f"{path}: evaluation: limit is out of range", expected="at least 1")
         evaluation = Evaluation(
             records=str(records), limit=settings.evaluation.limit, every_round=settings.evaluation.every_round
         )

@@ -191,8 +191,7 @@ class Display:
             loss = "" if progress.loss is None else f", loss {progress.loss:.3f}"
             _say(f"round {progress.round}/{progress.rounds}: {progress.answered} folded{loss} ({seconds})")
         elif progress.stage in ("base loss", "released loss"):
-            loss = "" if progress.loss is None else f" {progress.loss:.3f}"
-            _say(f"{progress.stage} on held-out units{loss} ({seconds})")
+            _say(f"measuring the {progress.stage} on held-out units ({seconds})")
         elif progress.stage == "abandoned":
             _say(f"round {progress.round} was abandoned ({seconds})")
 

@@ -10,12 +10,10 @@ shared, and one institution trains at a time. Nothing here is imported by produc
 there asks whether it runs here.
 """
 
-import hashlib
-import math
 import threading
 import time
 from collections.abc import Callable, Mapping
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import final
 
@@ -24,36 +22,30 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
 from domains.base import load_task
-from domains.language import Base, Encoded, mean_loss
+from domains.language import Base
 from fedclient.app import make_client_app
-from fedclient.consent import LocalPolicy
 from fedclient.dataset import PrivateDataset
-from fedclient.ledger import BudgetLimit, Ledger
 from fedclient.model import Trainer
 from fedclient.session import Institution
-from fedclient.update import AdapterUpdate
-from fedcore.adapter import AdapterSchema, AdapterState
+from fedcore.adapter import AdapterSchema
 from fedcore.errors import ConfigError, LinkError
 from fedcore.identity import SigningIdentity
-from fedcore.privacy.noise import NoiseSource, SecureNoise, UnsafeNoNoise, UnsafeSeededNoise
 from fedcore.privacy.plan import Forecast, PrivacyPlan
-from fedcore.privacy.sampling import RandomSource, SystemRandom, UnsafeSeeded
-from fedcore.round import Completed, Evaluation, JobPlan, RoundPlan
+from fedcore.round import Evaluation, JobPlan
 from fedserver.cohort import Member
 from fedserver.coordinator import Coordinator
 from fedserver.link import assume_identity
-from fedserver.progress import Clock, JobResult, Progress
+from fedserver.progress import Clock, Progress
 from fedserver.store import Store
 from fedserver.strategies import load_strategy
 from simulations.directory import RunDirectory
 from simulations.grid import MemoryGrid
-from simulations.results import InstitutionLine, Results, RoundLine
+from simulations.institutions import SharedTrainer, Step, make_institution
+from simulations.outcome import HeldOut, results_of
+from simulations.results import Results
 from simulations.units import Units
 
-__all__ = ["Step", "World", "make_clients", "open_world"]
-
-Step = Callable[[str, int, int], None]
-"""Institution, steps done, steps of the round."""
+__all__ = ["World", "make_clients", "open_world"]
 
 _POLL_S = 0.02
 _WHO_S = 600.0
@@ -157,7 +149,10 @@ class World:
     def institution(self, name: str) -> Institution:
         """One institution, with a ledger file of its own."""
         if name not in self._institutions:
-            self._institutions[name] = self._make(name)
+            trainer = SharedTrainer(lambda: self.trainer, name, self._lock, self._step)
+            self._institutions[name] = make_institution(
+                name, self.run_directory, self.privacy, trainer, lambda _plan: self.datasets[name]
+            )
         return self._institutions[name]
 
     def members(self, grid: Grid) -> Mapping[int, Member]:
@@ -236,7 +231,7 @@ class World:
                 store,
                 SigningIdentity.load(directory.coordinator_key),
                 lambda: members,
-                evaluator=_HeldOut(self, self._lock),
+                evaluator=HeldOut(self.base, self.units, self._lock),
                 report=report,
                 clock=Clock(poll_s=_POLL_S),
                 stopped=stopped,
@@ -246,106 +241,7 @@ class World:
                 store.complete_job(job.job_id, release=None)
         finally:
             store.close()
-        return self._results(result, forecast)
-
-    def _make(self, name: str) -> Institution:
-        """Build one institution: its policy accepts what the scenario says, and nothing looser."""
-        privacy, directory = self.privacy, self.run_directory
-        unsafe = not privacy.is_private
-        ledger = Ledger.open(
-            directory.ledger(name),
-            dataset=self.scenario.name,
-            unit=privacy.unit,
-            limit=BudgetLimit(epsilon=math.inf if unsafe else self.scenario.privacy.epsilon_limit, delta=privacy.delta),
-        )
-        policy = LocalPolicy(
-            tasks=(self.scenario.task,),
-            unit=privacy.unit,
-            least_noise_multiplier=1e-6,
-            largest_clip_norm_l2=privacy.clip_norm_l2,
-            largest_rank=self.scenario.adapter.rank,
-            largest_delta=privacy.delta,
-            unsafe_allow_no_noise=unsafe,
-        )
-        return Institution(
-            name=name,
-            identity=directory.identity(name),
-            coordinator=SigningIdentity.load(directory.coordinator_key).public,
-            policy=policy,
-            ledger=ledger,
-            trainer=_Shared(self, name, self._lock, self._step),
-            dataset=lambda _plan: self.datasets[name],
-            source=lambda plan: self._source(name, plan),
-            noise=lambda plan: self._noise(name, plan),
-        )
-
-    def _source(self, name: str, plan: RoundPlan) -> RandomSource:
-        """Of sampling: the system's, unless the scenario asks for a seed."""
-        return UnsafeSeeded(self._seed(name, plan)) if self.scenario.privacy.unsafe_seeded else SystemRandom()
-
-    def _noise(self, name: str, plan: RoundPlan) -> NoiseSource:
-        """That of the plan's mechanism."""
-        if not plan.privacy.is_private:
-            return UnsafeNoNoise()
-        return UnsafeSeededNoise(self._seed(name, plan)) if self.scenario.privacy.unsafe_seeded else SecureNoise()
-
-    def _seed(self, name: str, plan: RoundPlan) -> int:
-        """Another seed for each institution and round, so that none repeats another's draws."""
-        text = f"{self.scenario.seed}/{name}/{plan.round}"
-        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
-
-    def _results(self, result: JobResult, forecast: Forecast) -> Results:
-        """What came of it, with each ledger's own figures."""
-        spent = {name: _spent(self.institution(name).ledger) for name in self.names}
-        completed = [o for o in result.outcomes if isinstance(o, Completed)]
-        return Results(
-            scenario=self.scenario.name,
-            digest=self.run_directory.digest,
-            backend=self.scenario.backend,
-            task=self.scenario.task,
-            base=self.base.card.name,
-            strategy=self.job.strategy,
-            status="completed" if result.status == "completed" else f"abandoned: {result.reason}",
-            rounds=len(completed),
-            rounds_planned=self.job.rounds,
-            institutions=tuple(self._line(name) for name in self.names),
-            heldout_units=len(self.units.heldout),
-            loss_base=result.loss_base,
-            loss_released=result.loss_released,
-            forecast={
-                "text": forecast.describe(),
-                "epsilon": forecast.epsilon,
-                "delta": forecast.delta,
-                "noise_to_signal": forecast.noise_to_signal,
-                "gain_expected": forecast.gain_expected,
-                "units_needed": forecast.units_needed,
-            },
-            unsafe=self.scenario.unsafe,
-            per_round=tuple(
-                RoundLine(
-                    round=o.round,
-                    contributors=o.contributors,
-                    dropped=o.dropped,
-                    loss=o.loss,
-                    epsilon={name: _until(by_round, o.round) for name, by_round in spent.items()},
-                    seconds=o.seconds,
-                )
-                for o in completed
-            ),
-            seconds=round(sum(o.seconds for o in completed), 3),
-            out=self.run_directory.out,
-        )
-
-    def _line(self, name: str) -> InstitutionLine:
-        account = self.institution(name).ledger.account()
-        return InstitutionLine(
-            name=name,
-            unit=self.privacy.unit.key,
-            units=len(self.datasets[name]),
-            epsilon_spent=account.epsilon,
-            epsilon_limit=account.limit,
-            delta=account.delta,
-        )
+        return results_of(self, result, forecast)
 
 
 def make_clients(world: Callable[[Context], World]) -> ClientApp:
@@ -374,74 +270,6 @@ def make_clients(world: Callable[[Context], World]) -> ClientApp:
 def open_world(out: Path) -> World:
     """The world of a run's directory, opened once in this process: for processes that others start."""
     return World(RunDirectory.open(out))
-
-
-@final
-class _Shared:
-    """The one trainer, in the hands of one institution at a time."""
-
-    def __init__(self, world: World, name: str, lock: threading.Lock, step: Step) -> None:
-        self._world = world
-        self._name = name
-        self._lock = lock
-        self._step = step
-
-    @property
-    def base(self) -> Base:
-        return self._world.base
-
-    def train(
-        self,
-        plan: RoundPlan,
-        state: AdapterState,
-        dataset: PrivateDataset,
-        *,
-        source: RandomSource,
-        noise: NoiseSource,
-        report: Callable[[int, int], None] | None = None,
-    ) -> AdapterUpdate:
-        """As `Trainer.train`; steps are told to those who watch the simulation."""
-        with self._lock:
-            return self._world.trainer.train(
-                plan, state, dataset, source=source, noise=noise, report=partial(self._step, self._name)
-            )
-
-
-@final
-class _HeldOut:
-    """Scores states on the units that no institution holds."""
-
-    def __init__(self, world: World, lock: threading.Lock) -> None:
-        self._world = world
-        self._lock = lock
-        self._encoded: list[Encoded] = []
-
-    def loss(self, state: AdapterState | None, *, task: str, records: Path, limit: int, max_tokens: int) -> float:
-        """Mean loss over at most `limit` held-out examples; `records` names none, as the units are here."""
-        base = self._world.base
-        if not self._encoded:
-            self._encoded = [
-                base.encode(e.prompt, e.target, max_tokens, label=e.label)
-                for record in self._world.units.heldout_records(limit)
-                for e in load_task(task).examples(record.fields, unit=record.unit)
-            ]
-        with self._lock:
-            if state is None:
-                return mean_loss(base, None, self._encoded)
-            adapted = base.adapt(state.schema, ())
-            adapted.load(state)
-            return mean_loss(base, adapted, self._encoded)
-
-
-def _spent(ledger: Ledger) -> dict[int, float]:
-    """Round -> epsilon of everything reserved up to and with it; a repeated round counts each time."""
-    reserved = [e.body for e in ledger.entries() if e.kind == "reserve"]
-    return {int(b["round"]): math.inf if b["epsilon"] is None else float(b["epsilon"]) for b in reserved}
-
-
-def _until(by_round: Mapping[int, float], number: int) -> float:
-    """Epsilon after a round: that of the last round up to it that cost anything."""
-    return max((epsilon for r, epsilon in by_round.items() if r <= number), default=0.0)
 
 
 def _first(reply: Message, record: str, key: str) -> object:

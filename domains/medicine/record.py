@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
+from domains._lexicon import UNITS
 from domains.base import Example, Fact, Skeleton, Statement
 from domains.medicine._words import VOCABULARY
 from domains.medicine.fhir import bundle_of, check, validate
@@ -289,9 +290,11 @@ def _drug_statement(drug: Medication) -> Statement:
 
 
 def _dose(value: Decimal, unit: str, names: tuple[str, ...], path: str) -> Fact:
-    return Fact(
-        kind="number", text=f"{_number(value)} {unit}", path=path, value=value, units=frozenset({unit}), subject=names
-    )
+    """A dose; one in a unit of the bundle's own, such as "vagtab", may be said only in its own words."""
+    text = f"{_number(value)} {unit}"
+    if unit.lower() not in UNITS:
+        return _name(text, path, subject=names)
+    return Fact(kind="number", text=text, path=path, value=value, units=frozenset({UNITS[unit.lower()]}), subject=names)
 
 
 def _allergy_statement(visit: Visit) -> Statement:

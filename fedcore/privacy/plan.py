@@ -13,7 +13,7 @@ DpEvent(sampler='poisson', sampling_rate=0.01, noise_multiplier=0.7, steps=8)
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from fedcore.errors import InvalidPlan
 from fedcore.privacy import accounting
@@ -175,15 +175,17 @@ class PrivacyPlan:
 class Forecast:
     """What a plan can be expected to achieve, from public numbers only.
 
-    `noise_to_signal` is the L2 norm of the noise in one averaged step over the largest norm that the
-    clipped mean gradient can have. At 1 the noise is as long as the longest possible signal; runs that
-    learn something usually stay below about `WORTHWHILE`.
+    `noise_to_signal` compares, over all steps of the job, the L2 norm of the noise in the averaged steps
+    with the largest norm that their clipped mean gradients can add up to. Noise adds up as the square root
+    of the steps, signal as the steps. Measured on the demonstration's model: at 1.5 the loss fell by a
+    third, at 3.3 it hardly moved; so `WORTHWHILE` is an order of magnitude, not a law.
     """
 
-    WORTHWHILE = 3.0
+    WORTHWHILE: ClassVar[float] = 3.0
 
     epsilon: float | None
     delta: float
+    steps: int
     noise_to_signal: float
     gain_expected: bool
     units_needed: int | None
@@ -192,19 +194,27 @@ class Forecast:
     @classmethod
     def of(cls, plan: PrivacyPlan, *, rounds: int, parameters: int, institutions: int, units: int | None) -> "Forecast":
         """See `PrivacyPlan.forecast`."""
+        steps = rounds * plan.steps_per_round
         if not plan.is_private:
-            return cls(epsilon=None, delta=plan.delta, noise_to_signal=0.0, gain_expected=True, units_needed=None)
+            return cls(
+                epsilon=None,
+                delta=plan.delta,
+                steps=steps,
+                noise_to_signal=0.0,
+                gain_expected=True,
+                units_needed=None,
+            )
         held = units if units is not None else round(plan.expected_batch_units / plan.sampling_rate)
         length = plan.noise_std_of_mean(institutions) * math.sqrt(parameters)
         signal = plan.clip_norm_l2 * min(1.0, held * plan.sampling_rate / plan.expected_batch_units)
-        ratio = length / signal
-        epsilon = plan.epsilon(rounds)
+        ratio = length / signal / math.sqrt(steps)
         return cls(
-            epsilon=epsilon,
+            epsilon=plan.epsilon(rounds),
             delta=plan.delta,
+            steps=steps,
             noise_to_signal=ratio,
             gain_expected=ratio <= cls.WORTHWHILE,
-            units_needed=None if ratio <= cls.WORTHWHILE else _units_needed(plan, held, ratio, cls.WORTHWHILE),
+            units_needed=None if ratio <= cls.WORTHWHILE else _units_needed(held, ratio / cls.WORTHWHILE),
         )
 
     def describe(self) -> str:
@@ -212,8 +222,8 @@ class Forecast:
         if self.epsilon is None:
             return "No noise is added (UnsafeNoNoise): research only, never publishable."
         words = (
-            f"The noise of one averaged step is {self.noise_to_signal:.1f} times the longest clipped signal "
-            f"at epsilon {self.epsilon:.2f} (delta {self.delta:g})."
+            f"Over {self.steps} averaged steps the noise is {self.noise_to_signal:.1f} times the longest clipped "
+            f"signal, at epsilon {self.epsilon:.2f} (delta {self.delta:g})."
         )
         if self.gain_expected:
             return words + " Learning is to be expected."
@@ -223,9 +233,8 @@ class Forecast:
         )
 
 
-def _units_needed(plan: PrivacyPlan, held: int, ratio: float, worthwhile: float) -> int:
-    """Units at which the same epsilon and rate leave `worthwhile`: the ratio falls as 1 / units."""
-    factor = ratio / worthwhile
+def _units_needed(held: int, factor: float) -> int:
+    """Units at which the same epsilon and rate leave a gain, to two digits: the ratio falls as 1 / units."""
     rough = held * factor
-    magnitude = 10 ** max(0, math.floor(math.log10(max(rough, 1))) - 1)
-    return int(math.ceil(rough / magnitude) * magnitude)
+    magnitude: int = 10 ** max(0, math.floor(math.log10(max(rough, 1))) - 1)
+    return math.ceil(rough / magnitude) * magnitude

@@ -34,6 +34,8 @@ from fedserver.link import Link, open_link
 from fedserver.pki import Authority
 from simulations.tiny import make_tiny_base
 
+pytestmark = pytest.mark.slow
+
 TIMEOUT_S = 90.0
 
 
@@ -185,7 +187,8 @@ def test_node_answers_plans_and_a_worker_that_is_killed_is_replaced(site: Site, 
         assert ask(link, site, first) == answer
         assert site.status()["state"] in ("training", "connected")
 
-        second = site.plan(2, privacy=PrivacyPlan.from_dict({**first.privacy.to_dict(), "steps_per_round": 3000}))
+        long = {**first.privacy.to_dict(), "steps_per_round": 3000, "noise_multiplier": 30.0}
+        second = site.plan(2, privacy=PrivacyPlan.from_dict(long))
 
         def kill() -> None:
             wait_for("steps", lambda: site.status().get("round") == 2 and site.status().get("step"))

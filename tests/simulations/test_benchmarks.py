@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -79,7 +81,7 @@ def test_the_benchmark_compares_three_forms_in_one_run(tmp_path: Path, tiny_base
 def test_flwr_run_works_out_of_the_box(tmp_path: Path) -> None:
     repository = Path(__file__).parents[2]
     port = 39000 + os.getpid() % 900
-    environment = {"FLWR_LOCAL_SUPERLINK_HTTP_API_PORT": str(port), "TMPDIR": str(tmp_path)}
+    environment = {"FLWR_LOCAL_SUPERLINK_HTTP_API_PORT": str(port)}
     before = _superlinks(port)
     try:
         with Processes(tmp_path, environment) as processes:
@@ -91,7 +93,10 @@ def test_flwr_run_works_out_of_the_box(tmp_path: Path) -> None:
             os.kill(pid, signal.SIGTERM)
     assert "forecast:" in output
     assert "completed, 2 of 2 rounds" in output
-    assert list(tmp_path.glob("concordat-flwr-*/results.json"))
+    found = re.search(r"2 institutions, in (\S+)", output)
+    assert found is not None
+    assert (Path(found[1]) / "results.json").is_file()
+    shutil.rmtree(found[1])
 
 
 def _superlinks(port: int) -> set[int]:

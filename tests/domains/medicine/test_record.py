@@ -70,6 +70,25 @@ def test_prompt_and_note_stay_short() -> None:
             assert len(example.prompt) + len(example.target) <= 380
 
 
+@pytest.mark.parametrize("unit", ["mg", "TAB", "vagtab"])
+def test_a_dose_in_any_unit_can_be_said(unit: str) -> None:
+    request = {
+        "resourceType": "MedicationRequest",
+        "status": "active",
+        "intent": "order",
+        "subject": {"reference": "Patient/p"},
+        "medicationCodeableConcept": {"text": "Prednisone 5mg tablet"},
+        "dosageInstruction": [
+            {
+                "timing": {"repeat": {"frequency": 1, "period": 1, "periodUnit": "d"}},
+                "doseAndRate": [{"doseQuantity": {"value": 4, "unit": unit}}],
+            }
+        ],
+    }
+    bundle = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": request}]}
+    assert f"4 {unit} daily" in generate(TASK, TASK.read({"bundle": bundle}), None, Settings()).text
+
+
 @pytest.mark.skipif(not SYNTHEA.exists(), reason="the Synthea sample is not here")
 def test_real_bundles_render_and_give_a_complete_document() -> None:
     for line in SYNTHEA.read_text(encoding="utf-8").splitlines()[::8]:

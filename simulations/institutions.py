@@ -1,0 +1,136 @@
+"""One institution of a simulation: its own identity, policy, ledger and units; the base and trainer are shared.
+
+Randomness is the system's and noise is secure, as live, unless the scenario asks for a seed by its unsafe
+name. The policy accepts what the scenario says and nothing looser.
+"""
+
+import hashlib
+import math
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import final
+
+from domains.language import Base
+from fedclient.consent import LocalPolicy
+from fedclient.dataset import PrivateDataset
+from fedclient.ledger import BudgetLimit, Ledger
+from fedclient.model import Trainer
+from fedclient.session import Institution, TrainerLike
+from fedclient.update import AdapterUpdate
+from fedcore.adapter import AdapterState
+from fedcore.identity import SigningIdentity
+from fedcore.privacy.noise import NoiseSource, SecureNoise, UnsafeNoNoise, UnsafeSeededNoise
+from fedcore.privacy.plan import PrivacyPlan
+from fedcore.privacy.sampling import RandomSource, SystemRandom, UnsafeSeeded
+from fedcore.round import RoundPlan
+from simulations.directory import RunDirectory
+from simulations.scenario import Scenario
+
+__all__ = ["SharedTrainer", "Step", "make_institution"]
+
+Step = Callable[[str, int, int], None]
+"""Institution, steps done, steps of the round."""
+
+
+def make_institution(
+    name: str,
+    directory: RunDirectory,
+    privacy: PrivacyPlan,
+    trainer: TrainerLike,
+    dataset: Callable[[RoundPlan], PrivateDataset],
+) -> Institution:
+    """Build one institution, its ledger opened in the run's directory.
+
+    Args:
+        name: As the split calls it.
+        directory: Of the run.
+        privacy: What the scenario asks of everyone.
+        trainer: Shared by all.
+        dataset: This institution's units.
+    Raises:
+        LedgerError: The ledger in the directory is damaged.
+    """
+    scenario, unsafe = directory.scenario, not privacy.is_private
+    limit = math.inf if unsafe else scenario.privacy.epsilon_limit
+    return Institution(
+        name=name,
+        identity=directory.identity(name),
+        coordinator=SigningIdentity.load(directory.coordinator_key).public,
+        policy=LocalPolicy(
+            tasks=(scenario.task,),
+            unit=privacy.unit,
+            least_noise_multiplier=1e-6 if unsafe else privacy.noise_multiplier,
+            largest_clip_norm_l2=privacy.clip_norm_l2,
+            largest_rank=scenario.adapter.rank,
+            largest_delta=privacy.delta,
+            unsafe_allow_no_noise=unsafe,
+        ),
+        ledger=Ledger.open(
+            directory.ledger(name),
+            dataset=scenario.name,
+            unit=privacy.unit,
+            limit=BudgetLimit(epsilon=limit, delta=privacy.delta),
+        ),
+        trainer=trainer,
+        dataset=dataset,
+        source=partial(_source, scenario, name),
+        noise=partial(_noise, scenario, name),
+    )
+
+
+@final
+class SharedTrainer:
+    """The one trainer, in the hands of one institution at a time.
+
+    Args:
+        trainer: Made when it is first needed.
+        name: Of the institution.
+        lock: Held while it trains.
+        step: Told of each step.
+    """
+
+    def __init__(self, trainer: Callable[[], Trainer], name: str, lock: threading.Lock, step: Step) -> None:
+        self._trainer = trainer
+        self._name = name
+        self._lock = lock
+        self._step = step
+
+    @property
+    def base(self) -> Base:
+        """The one base."""
+        return self._trainer().base
+
+    def train(
+        self,
+        plan: RoundPlan,
+        state: AdapterState,
+        dataset: PrivateDataset,
+        *,
+        source: RandomSource,
+        noise: NoiseSource,
+        report: Callable[[int, int], None] | None = None,
+    ) -> AdapterUpdate:
+        """As `Trainer.train`; steps are told to those who watch the simulation."""
+        with self._lock:
+            return self._trainer().train(
+                plan, state, dataset, source=source, noise=noise, report=partial(self._step, self._name)
+            )
+
+
+def _source(scenario: Scenario, name: str, plan: RoundPlan) -> RandomSource:
+    """Of sampling."""
+    return UnsafeSeeded(_seed(scenario, name, plan)) if scenario.privacy.unsafe_seeded else SystemRandom()
+
+
+def _noise(scenario: Scenario, name: str, plan: RoundPlan) -> NoiseSource:
+    """That of the plan's mechanism."""
+    if not plan.privacy.is_private:
+        return UnsafeNoNoise()
+    return UnsafeSeededNoise(_seed(scenario, name, plan)) if scenario.privacy.unsafe_seeded else SecureNoise()
+
+
+def _seed(scenario: Scenario, name: str, plan: RoundPlan) -> int:
+    """Another seed for each institution and round, so that none repeats another's draws."""
+    text = f"{scenario.seed}/{name}/{plan.round}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")

@@ -1,0 +1,129 @@
+"""What a simulation's coordinator and ledgers say, as `Results`; and the loss on held-out units."""
+
+import math
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+from domains.base import load_task
+from domains.language import Base, Encoded, mean_loss
+from fedclient.ledger import Ledger
+from fedcore.adapter import AdapterState
+from fedcore.privacy.plan import Forecast
+from fedcore.round import Completed
+from fedserver.progress import JobResult
+from simulations.results import InstitutionLine, Results, RoundLine
+from simulations.units import Units
+
+if TYPE_CHECKING:
+    from simulations.world import World
+
+__all__ = ["HeldOut", "results_of"]
+
+
+def results_of(world: "World", result: JobResult, forecast: Forecast) -> Results:
+    """Put together what came of a run; each epsilon is the ledger's own figure."""
+    run, job = world.run_directory, world.job
+    ledgers = {name: world.institution(name).ledger for name in world.names}
+    spent = {name: _spent(ledger) for name, ledger in ledgers.items()}
+    completed = [o for o in result.outcomes if isinstance(o, Completed)]
+    return Results(
+        scenario=world.scenario.name,
+        digest=run.digest,
+        backend=world.scenario.backend,
+        task=world.scenario.task,
+        base=world.base.card.name,
+        strategy=job.strategy,
+        status="completed" if result.status == "completed" else f"abandoned: {result.reason}",
+        rounds=len(completed),
+        rounds_planned=job.rounds,
+        institutions=tuple(_line(name, ledger, len(world.datasets[name])) for name, ledger in ledgers.items()),
+        heldout_units=len(world.units.heldout),
+        loss_base=result.loss_base,
+        loss_released=result.loss_released,
+        forecast=_words(forecast),
+        unsafe=world.scenario.unsafe,
+        per_round=tuple(
+            RoundLine(
+                round=o.round,
+                contributors=o.contributors,
+                dropped=o.dropped,
+                loss=o.loss,
+                epsilon={name: _until(by_round, o.round) for name, by_round in spent.items()},
+                seconds=o.seconds,
+            )
+            for o in completed
+        ),
+        seconds=round(sum(o.seconds for o in completed), 3),
+        out=run.out,
+    )
+
+
+@final
+class HeldOut:
+    """Scores states on the units that no institution holds; what a coordinator calls an evaluator.
+
+    Args:
+        base: Shared with those who train.
+        units: Says which are held out.
+        lock: Held while it measures.
+    """
+
+    def __init__(self, base: Base, units: Units, lock: threading.Lock) -> None:
+        self._base = base
+        self._units = units
+        self._lock = lock
+        self._encoded: list[Encoded] = []
+
+    def loss(self, state: AdapterState | None, *, task: str, records: Path, limit: int, max_tokens: int) -> float:
+        """Mean loss over at most `limit` held-out records; `records` names no file, as the units are here."""
+        base = self._base
+        if not self._encoded:
+            self._encoded = [
+                base.encode(e.prompt, e.target, max_tokens, label=e.label)
+                for record in self._units.heldout_records(limit)
+                for e in load_task(task).examples(record.fields, unit=record.unit)
+            ]
+        with self._lock:
+            if state is None:
+                return mean_loss(base, None, self._encoded)
+            adapted = base.adapt(state.schema, ())
+            adapted.load(state)
+            return mean_loss(base, adapted, self._encoded)
+
+
+def _line(name: str, ledger: Ledger, units: int) -> InstitutionLine:
+    """One institution, by its ledger."""
+    account = ledger.account()
+    return InstitutionLine(
+        name=name,
+        unit=account.unit.key,
+        units=units,
+        epsilon_spent=account.epsilon,
+        epsilon_limit=account.limit,
+        delta=account.delta,
+    )
+
+
+def _words(forecast: Forecast) -> dict[str, Any]:
+    """The forecast as JSON."""
+    return {
+        "text": forecast.describe(),
+        "epsilon": forecast.epsilon,
+        "delta": forecast.delta,
+        "noise_to_signal": forecast.noise_to_signal,
+        "gain_expected": forecast.gain_expected,
+        "units_needed": forecast.units_needed,
+    }
+
+
+def _spent(ledger: Ledger) -> dict[int, float]:
+    """Round -> epsilon of everything reserved up to and with it; a repeated round counts each time."""
+    reserved = [e.body for e in ledger.entries() if e.kind == "reserve"]
+    return {int(b["round"]): math.inf if b["epsilon"] is None else float(b["epsilon"]) for b in reserved}
+
+
+def _until(by_round: Mapping[int, float], number: int) -> float:
+    """Epsilon after a round: that of the last round up to it that cost anything."""
+    return max((epsilon for r, epsilon in by_round.items() if r <= number), default=0.0)
