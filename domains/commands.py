@@ -87,13 +87,15 @@ def generate_command(
     # torch takes seconds to import: everything that can be refused has been refused by now.
     from domains.language import Base, Writer
 
-    base = Base.load(path, expected_digest=manifest.base_digest if manifest is not None else None)
-    adapted = None
-    if state is not None:
-        adapted = base.adapt(state.schema, ())
-        adapted.load(state)
-    settings = Settings(max_new_tokens=max_new_tokens, temperature=temperature, seed=seed)
-    document = write_document(task, given, Writer(base, adapted), settings)
+    with console.status("loading the base model") as status:
+        base = Base.load(path, expected_digest=manifest.base_digest if manifest is not None else None)
+        adapted = None
+        if state is not None:
+            adapted = base.adapt(state.schema, ())
+            adapted.load(state)
+        settings = Settings(max_new_tokens=max_new_tokens, temperature=temperature, seed=seed)
+        status.update("writing, checking, and writing again what does not hold")
+        document = write_document(task, given, Writer(base, adapted), settings)
     value = document.to_dict() | {"stamp": stamp(task, base.card.name, base.card.digest, manifest)}
     if out is not None:
         _write(out, json.dumps(value, ensure_ascii=False, indent=2) if as_json else document.text)

@@ -21,6 +21,7 @@ from domains.medicine import synthetic
 from fedcore.errors import ConfigError, RoundError
 from fedserver.settings import Place
 from fedserver.store import JobRecord, Store
+from fedserver.strategies import DEFAULT
 from simulations.benchmarks.processes import Processes, free_port, program
 
 __all__ = ["HOSPITALS", "Demo", "DemoSettings"]
@@ -45,11 +46,11 @@ class DemoSettings:
     expected_batch_units: int = 16
     epsilon: float = 8.0
     clip_norm_l2: float = 0.2
-    learning_rate: float = 1e-2
+    learning_rate: float = 3e-2
     rank: int = 4
     max_tokens: int = 112
     heldout: int = 24
-    strategy: str = "frozen_a"
+    strategy: str = DEFAULT
 
 
 class Demo:

@@ -22,6 +22,7 @@ from fedcore.errors import ConfigError
 from fedcore.privacy.plan import UNSAFE_NO_NOISE, PrivacyPlan
 from fedcore.privacy.units import PrivacyUnit
 from fedcore.round import Optimiser
+from fedserver.strategies import DEFAULT
 
 __all__ = [
     "UNSAFE_SEEDED",
@@ -152,7 +153,7 @@ class Scenario:
     records: RecordsSettings
     split: SplitSettings
     privacy: PrivacySettings
-    strategy: str = "frozen_a"
+    strategy: str = DEFAULT
     quorum: int = 0
     deadline_s: float = 86400.0
     backend: Literal["memory", "ray"] = "memory"

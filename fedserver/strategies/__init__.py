@@ -20,7 +20,7 @@ from fedcore.round import CohortSum
 
 __all__ = ["DEFAULT", "Strategy", "add_mean", "load_strategy", "strategy_names"]
 
-DEFAULT = "frozen_a"
+DEFAULT = "fedavg"
 """The one that measures best on the demo's own model and data."""
 
 
