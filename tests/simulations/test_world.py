@@ -105,7 +105,7 @@ def test_the_forecast_speaks_of_the_smallest_institution(
 ) -> None:
     world = World(prepare(tmp_path / "run", quickstart()))
     smallest = min(len(d) for d in world.datasets.values())
-    parameters = sum(t.size for t in world.job.schema.part("lora_B"))
+    parameters = world.job.schema.parameters  # The default strategy trains both factors.
     expected = world.privacy.forecast(rounds=2, parameters=parameters, institutions=3, units=smallest)
     assert world.forecast() == expected
 
