@@ -201,5 +201,5 @@ def test_renew_issues_a_certificate_for_the_address_of_now(office: Office) -> No
 
 def test_strategies_are_listed_with_one_default(office: Office) -> None:
     found = office.call("strategies", where=False)["strategies"]
-    assert [s["name"] for s in found if s["default"]] == ["frozen_a"]
+    assert [s["name"] for s in found if s["default"]] == ["fedavg"]
     assert len(found) >= 3
