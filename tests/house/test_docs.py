@@ -79,8 +79,9 @@ def test_every_command_shown_exists(page: Path) -> None:
         assert done.returncode == 0, (arguments, done.stderr)
 
 
-def test_readme_s_tree_names_what_is_there() -> None:
-    tree = (ROOT / "README.md").read_text().split("```text\n")[1].split("```")[0]
+@pytest.mark.parametrize("readme", ["README.md", "README.zh-CN.md"])
+def test_the_tree_names_what_is_there(readme: str) -> None:
+    tree = (ROOT / readme).read_text(encoding="utf-8").split("```text\n")[1].split("```")[0]
     folder = ROOT
     for line in tree.splitlines():
         names, top = line.split("  ")[0 if not line.startswith(" ") else 1].strip(), not line.startswith(" ")
