@@ -178,7 +178,7 @@ class Forecast:
     `noise_to_signal` compares, over all steps of the job, the L2 norm of the noise in the averaged steps
     with the largest norm that their clipped mean gradients can add up to. Noise adds up as the square root
     of the steps, signal as the steps. Measured with SmolLM2-135M: at 2.3 the loss fell from 1.49 to 0.42,
-    at 45 it did not move. `WORTHWHILE` lies between and is an order of magnitude, not a law; a clip norm
+    at 48 it did not move. `WORTHWHILE` lies between and is an order of magnitude, not a law; a clip norm
     above the gradients' own norms makes the signal shorter than the longest.
     """
 
