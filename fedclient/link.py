@@ -147,8 +147,10 @@ class Link:
         message.metadata.__dict__["_message_id"] = metadata.message_id
         return message
 
-    def send(self, reply: Message, *, seconds: float) -> bool:
+    def send(self, reply: Message) -> bool:
         """Send a reply, whole. False when the coordinator no longer waits for it.
+
+        Flower asks for the seconds that the app ran. They follow the number of units sampled, so 0 is sent.
 
         Raises:
             LinkError: The connection is lost.
@@ -163,7 +165,7 @@ class Link:
                 node=self._node,
                 messages_list=[message_to_proto(remove_content_from_message(reply))],
                 message_object_trees=[tree],
-                clientapp_runtime_list=[seconds],
+                clientapp_runtime_list=[0.0],
             ),
         )
         for name in answer.objects_to_push:

@@ -12,7 +12,6 @@ import json
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,7 +98,7 @@ class Node:
         self._status = _Status(settings.files.status, coordinator=self._card.address)
         self._worker = Worker(settings, bases)
         self._busy = False
-        self._asked: tuple[Message, Envelope, float] | None = None
+        self._asked: tuple[Message, Envelope] | None = None
 
     def run(self) -> None:
         """Work until stopped; see `run_node`."""
@@ -167,9 +166,9 @@ class Node:
             envelope = unpack(message.content)
         except TrustError as error:
             self._say(str(error))
-            link.send(Message(Error(0, "not_an_envelope"), reply_to=message), seconds=0.0)
+            link.send(Message(Error(0, "not_an_envelope"), reply_to=message))
             return
-        self._asked, self._busy = (message, envelope, time.monotonic()), True
+        self._asked, self._busy = (message, envelope), True
         self._worker.ask(envelope)
 
     def _listen(self, link: Link) -> None:
@@ -192,9 +191,9 @@ class Node:
         self._status.write(state="connected")
         if asked is None:
             return
-        message, _, started = asked
+        message, _ = asked
         what = "a refusal" if envelope.kind == "refusal" else "an update"
-        sent = link.send(Message(pack(envelope), reply_to=message), seconds=time.monotonic() - started)
+        sent = link.send(Message(pack(envelope), reply_to=message))
         self._say(f"{what} was sent ({envelope.size_bytes:,} bytes)" if sent else f"{what} came too late")
 
     def _replace_worker(self, link: Link) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -173,12 +174,20 @@ def test_one_key_connects_once_at_a_time(house: House) -> None:
 def test_message_and_answer_pass_whole_and_are_counted(house: House) -> None:
     body = bytes(range(256)) * 30_000
     answers: list[bytes] = []
+    stated: list[float] = []
 
     def work() -> None:
         with connect(house.address, ca_pem=house.authority.pem, key=house.key) as link:
+            call = link._call
+
+            def watched(ask: Any, request: Any) -> Any:
+                stated.extend(getattr(request, "clientapp_runtime_list", ()))
+                return call(ask, request)
+
+            link._call = watched  # type: ignore[method-assign]
             while (message := link.receive()) is None:
                 time.sleep(0.02)
-            assert link.send(Message(reversed_content(message), reply_to=message), seconds=1.0)
+            assert link.send(Message(reversed_content(message), reply_to=message))
 
     def reversed_content(message: Message) -> RecordDict:
         record = message.content["r"]
@@ -209,6 +218,7 @@ def test_message_and_answer_pass_whole_and_are_counted(house: House) -> None:
     thread.join()
     up, down = (now - then for now, then in zip(house.link.traffic(), before, strict=True))
     assert answers == [body[::-1]]
+    assert stated == [0.0], "how long training took follows the number of units sampled: it never leaves"
     assert len(body) < up < len(body) + 100_000
     assert len(body) < down < len(body) + 100_000
 
