@@ -75,6 +75,8 @@ def _convert(hint: Any, value: Any, *, where: str) -> Any:
     """Check `value` against a type hint; integers serve as floats, nothing else is coerced but paths."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (Union, types.UnionType):
+        if value is None and type(None) in args:
+            return None  # TOML has no null, but settings that were kept as JSON do.
         for option in args:
             if option is not type(None):
                 return _convert(option, value, where=where)

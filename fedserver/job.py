@@ -11,8 +11,9 @@ from pathlib import Path
 from fedcore import config
 from fedcore.adapter import AdapterSchema, ModelCard
 from fedcore.errors import ConfigError
+from fedcore.privacy.bounds import Clipping
 from fedcore.privacy.plan import Forecast, PrivacyPlan
-from fedcore.privacy.units import PrivacyUnit
+from fedcore.privacy.units import PrivacyUnit, Relation
 from fedcore.round import Evaluation, JobPlan, Optimiser
 from fedserver.strategies import DEFAULT, load_strategy
 
@@ -41,6 +42,11 @@ class PrivacySettings:
     delta: float
     epsilon: float | None = None
     noise_multiplier: float | None = None
+    relation: Relation = "add_or_remove_one"
+    sampler: str = "poisson"
+    batch_limit: int | None = None
+    largest_units: int | None = None
+    clipping: Clipping = field(default_factory=Clipping)
 
     def plan(self, rounds: int) -> PrivacyPlan:
         """The plan of a job of so many rounds.
@@ -60,13 +66,17 @@ class PrivacySettings:
                 do="set one of them",
             )
         shared = {
-            "unit": PrivacyUnit(key=self.unit),
+            "unit": PrivacyUnit(key=self.unit, relation=self.relation),
             "sampling_rate": self.sampling_rate,
             "steps_per_round": self.steps_per_round,
             "expected_batch_units": self.expected_batch_units,
             "examples_per_unit": self.examples_per_unit,
             "clip_norm_l2": self.clip_norm_l2,
             "delta": self.delta,
+            "sampler": self.sampler,
+            "batch_limit": self.batch_limit,
+            "largest_units": self.largest_units,
+            "clipping": self.clipping,
         }
         if self.epsilon is not None:
             return PrivacyPlan.calibrate(epsilon=self.epsilon, rounds=rounds, **shared)  # type: ignore[arg-type]

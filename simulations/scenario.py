@@ -19,8 +19,9 @@ from typing import Any, Literal
 
 from fedcore import canonical, config
 from fedcore.errors import ConfigError
+from fedcore.privacy.bounds import Clipping
 from fedcore.privacy.plan import UNSAFE_NO_NOISE, PrivacyPlan
-from fedcore.privacy.units import PrivacyUnit
+from fedcore.privacy.units import PrivacyUnit, Relation
 from fedcore.round import Optimiser
 from fedserver.strategies import DEFAULT
 
@@ -109,6 +110,9 @@ class PrivacySettings:
         epsilon: What all rounds together may cost; the noise is calibrated to it.
         epsilon_limit: Each institution's own limit. Above `epsilon`, so that a round repeated after a
             crash, which costs twice, still fits.
+        relation: How neighbouring data sets differ.
+        sampler: With `batch_limit` and `largest_units` where it is "truncated_poisson".
+        clipping: The rule by which a unit's gradient is bounded.
         unsafe_no_noise: Research without privacy: `--epsilon none`.
         unsafe_seeded: Sampling and noise from the scenario's seed, so that a run repeats exactly.
     """
@@ -121,6 +125,11 @@ class PrivacySettings:
     expected_batch_units: float
     examples_per_unit: int
     clip_norm_l2: float
+    relation: Relation = "add_or_remove_one"
+    sampler: str = "poisson"
+    batch_limit: int | None = None
+    largest_units: int | None = None
+    clipping: Clipping = field(default_factory=Clipping)
     unsafe_no_noise: bool = False
     unsafe_seeded: bool = False
 
@@ -210,10 +219,16 @@ class Scenario:
                 "expected_batch_units",
                 "examples_per_unit",
                 "clip_norm_l2",
+                "sampler",
+                "batch_limit",
+                "largest_units",
+                "clipping",
             )
         }
-        fixed["unit"] = PrivacyUnit(key=self.records.unit)
+        fixed["unit"] = PrivacyUnit(key=self.records.unit, relation=self.privacy.relation)
         if self.privacy.unsafe_no_noise:
+            if self.privacy.clipping.releases_count:
+                fixed["clipping"] = dataclasses.replace(self.privacy.clipping, count_noise_multiplier=0.0)
             return PrivacyPlan(noise_multiplier=0.0, mechanism=UNSAFE_NO_NOISE, **fixed)
         return PrivacyPlan.calibrate(epsilon=_MARGIN * self.privacy.epsilon, rounds=self.rounds, **fixed)
 

@@ -6,18 +6,20 @@ Every field is public and is agreed before a record is read. A plan knows no mod
 >>> plan = PrivacyPlan(unit=PrivacyUnit(key="patient"), sampling_rate=0.01, steps_per_round=4,
 ...                    expected_batch_units=16, examples_per_unit=2, clip_norm_l2=1.0,
 ...                    noise_multiplier=0.7, delta=1e-5)
->>> plan.event(rounds=2)
-DpEvent(sampler='poisson', sampling_rate=0.01, noise_multiplier=0.7, steps=8)
+>>> plan.event(rounds=2).to_dict()
+{'sampler': 'poisson', 'sampling_rate': 0.01, 'noise_multiplier': 0.7, 'steps': 8}
 """
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 from fedcore.errors import InvalidPlan
-from fedcore.privacy import accounting
-from fedcore.privacy.accounting import DpEvent
+from fedcore.privacy import accounting, calibration
+from fedcore.privacy.accounting import SAMPLERS, DpEvent
+from fedcore.privacy.bounds import Clipping
+from fedcore.privacy.sampling import PoissonUnits, RandomSource, TruncatedPoissonUnits
 from fedcore.privacy.units import PrivacyUnit
 
 __all__ = ["Forecast", "PrivacyPlan"]
@@ -41,6 +43,11 @@ class PrivacyPlan:
         noise_multiplier: Noise standard deviation over `clip_norm_l2`. Zero only with UnsafeNoNoise.
         delta: The delta at which every epsilon of this plan is stated, in (0, 1).
         mechanism: "gaussian", or "UnsafeNoNoise" for research without privacy.
+        sampler: "poisson", or "truncated_poisson" for batches of at most `batch_limit` units.
+        batch_limit: Of "truncated_poisson": of more units drawn, a random `batch_limit` stay, >= 1.
+        largest_units: Of "truncated_poisson": a public bound on an institution's units. One that holds more
+            must refuse the plan.
+        clipping: The rule by which a unit's gradient is scaled to at most `clip_norm_l2`.
     Raises:
         InvalidPlan: A number is out of its range or not finite.
     Reference: Abadi et al. 2016, arXiv:1607.00133.
@@ -55,6 +62,10 @@ class PrivacyPlan:
     noise_multiplier: float
     delta: float
     mechanism: str = GAUSSIAN
+    sampler: str = "poisson"
+    batch_limit: int | None = None
+    largest_units: int | None = None
+    clipping: Clipping = field(default_factory=Clipping)
 
     def __post_init__(self) -> None:
         def require(holds: bool, name: str, expected: str) -> None:
@@ -83,6 +94,17 @@ class PrivacyPlan:
             require(noise > 0, "noise_multiplier", "a number above 0 (research without noise: UnsafeNoNoise)")
         else:
             require(noise == 0, "noise_multiplier", "0 with UnsafeNoNoise")
+        require(self.sampler in SAMPLERS, "sampler", " or ".join(SAMPLERS))
+        for name in ("batch_limit", "largest_units"):
+            value = getattr(self, name)
+            if self.sampler == "truncated_poisson":
+                require(type(value) is int and 1 <= value <= 1 << 40, name, "a whole number above 0")
+            else:
+                require(value is None, name, "nothing with the sampler poisson")
+        require(isinstance(self.clipping, Clipping), "clipping", "a Clipping")
+        if self.clipping.releases_count:
+            silent = self.clipping.count_noise_multiplier == 0
+            require(silent != self.is_private, "clipping", "noise on the count exactly where the plan adds noise")
 
     @property
     def is_private(self) -> bool:
@@ -91,16 +113,57 @@ class PrivacyPlan:
 
     def event(self, rounds: int = 1) -> DpEvent:
         """What `rounds` rounds of this plan release from the data."""
+        count = self.clipping.count_noise_multiplier
         return DpEvent(
-            sampler="poisson",
+            sampler=self.sampler,
             sampling_rate=self.sampling_rate,
             noise_multiplier=self.noise_multiplier,
             steps=self.steps_per_round * rounds,
+            relation=self.unit.relation,
+            also=() if count is None else (("clip_count", count),),
+            batch_limit=self.batch_limit,
+            largest_units=self.largest_units,
         )
 
     def epsilon(self, rounds: int, *, before: Iterable[DpEvent] = ()) -> float:
-        """Epsilon at `delta` after `rounds` rounds, on top of what was released before."""
+        """Epsilon at `delta` after `rounds` rounds, on top of what was released before.
+
+        Raises:
+            InvalidPlan: What was released before has another neighbouring relation.
+        """
         return accounting.epsilon([*before, self.event(rounds)], self.delta)
+
+    def most_rounds(self, epsilon: float, *, before: Iterable[DpEvent] = ()) -> int:
+        """How many rounds cost at most `epsilon` at `delta`, on top of what was released before.
+
+        0 when not one does, and at most 1,000,000. The margin of `calibrate` is kept here too.
+
+        Raises:
+            InvalidPlan: `epsilon` is not above 0, or what was released before has another relation.
+        """
+        return calibration.most_steps(
+            self.event(), epsilon=epsilon, delta=self.delta, before=before, each=self.steps_per_round
+        )
+
+    def batches(self, units: int, source: RandomSource) -> PoissonUnits | TruncatedPoissonUnits:
+        """The sampler that this plan's events account for, over a data set of `units` units.
+
+        Args:
+            units: How many units the data set holds: private, it stays in the sampler.
+            source: Of the coins.
+        Raises:
+            PlanRefused: Reason "too_many_units": the data set holds more than `largest_units`.
+            InvalidPlan: There are no units.
+        """
+        if self.batch_limit is None or self.largest_units is None:
+            return PoissonUnits(sampling_rate=self.sampling_rate, units=units, source=source)
+        return TruncatedPoissonUnits(
+            sampling_rate=self.sampling_rate,
+            units=units,
+            batch_limit=self.batch_limit,
+            largest_units=self.largest_units,
+            source=source,
+        )
 
     def noise_std_of_mean(self, institutions: int = 1) -> float:
         """Standard deviation, per coordinate, of the noise in the step averaged over institutions."""
@@ -132,6 +195,7 @@ class PrivacyPlan:
         try:
             fields = dict(value)
             fields["unit"] = PrivacyUnit(**fields["unit"])
+            fields["clipping"] = Clipping(**fields.get("clipping", {}))
             return cls(**fields)
         except (KeyError, TypeError) as error:
             raise InvalidPlan(f"a privacy plan cannot be read ({error})") from error
@@ -144,31 +208,81 @@ class PrivacyPlan:
         delta: float,
         rounds: int,
         unit: PrivacyUnit,
-        sampling_rate: float,
         steps_per_round: int,
-        expected_batch_units: float,
         examples_per_unit: int,
         clip_norm_l2: float,
+        sampling_rate: float | None = None,
+        noise_multiplier: float | None = None,
+        expected_batch_units: float | None = None,
+        units: int | None = None,
+        sampler: str = "poisson",
+        batch_limit: int | None = None,
+        largest_units: int | None = None,
+        clipping: Clipping | None = None,
     ) -> "PrivacyPlan":
-        """Find the least noise whose `rounds` rounds cost at most `epsilon` at `delta`.
+        """Find the one number that is left out, so that `rounds` rounds cost at most `epsilon` at `delta`.
 
+        Exactly one of `sampling_rate` and `noise_multiplier` is left out: the largest rate or the least noise
+        is found. With adaptive clipping the noise of its count is given; the epsilon is of both releases
+        together. What a batch is divided by is given in one of two ways: `expected_batch_units`, or `units`,
+        of which the rate makes it; a rate that is yet to be found needs `units`.
+
+        Args:
+            epsilon: At most this after all rounds, > 0; 0.2 % of it stays as a margin.
+            delta: In (0, 1).
+            rounds: >= 1.
+            units: A public number of units that an institution holds, >= 1.
+            unit, steps_per_round, examples_per_unit, clip_norm_l2, sampling_rate, noise_multiplier,
+                expected_batch_units, sampler, batch_limit, largest_units, clipping: Fields of the plan.
         Raises:
-            InvalidPlan: No noise multiplier up to 1,000 is enough, or a number is out of range.
+            InvalidPlan: A number is out of range, none or two are left out, or `epsilon` cannot be reached: by
+                noise up to 1,000, by a rate down to a millionth, because the count alone costs more, or
+                because batches would be truncated too often.
         """
-        fixed: dict[str, Any] = {
-            "unit": unit,
-            "sampling_rate": sampling_rate,
-            "steps_per_round": steps_per_round,
-            "expected_batch_units": expected_batch_units,
-            "examples_per_unit": examples_per_unit,
-            "clip_norm_l2": clip_norm_l2,
-            "delta": delta,
-        }
-        cls(noise_multiplier=1.0, **fixed)  # Checks the numbers before they are searched over.
-        noise = accounting.least_noise(
-            epsilon=epsilon, delta=delta, sampling_rate=sampling_rate, steps=steps_per_round * rounds
-        )
-        return cls(noise_multiplier=noise, **fixed)
+        if (sampling_rate is None) == (noise_multiplier is None):
+            raise InvalidPlan(
+                "calibration finds one number",
+                expected="exactly one of sampling_rate and noise_multiplier left out",
+                got="neither left out" if sampling_rate is not None else "both left out",
+            )
+        if (expected_batch_units is None) == (units is None):
+            raise InvalidPlan(
+                "what a batch is divided by must be given in one way", expected="expected_batch_units or units"
+            )
+        if sampling_rate is None and units is None:
+            raise InvalidPlan("a rate that is yet to be found cannot fit a given expected_batch_units", do="give units")
+        if units is not None and (type(units) is not int or units < 1):
+            raise InvalidPlan("the number of units is out of range", expected="a whole number above 0")
+        if type(rounds) is not int or rounds < 1:
+            raise InvalidPlan("the number of rounds is out of range", expected="a whole number above 0")
+
+        def plan(rate: float, noise: float) -> "PrivacyPlan":
+            if units is None:
+                expected: Any = expected_batch_units
+            else:  # A rate that is no number is reported by the plan itself.
+                expected = rate * units if isinstance(rate, (int, float)) else 1.0
+            return cls(
+                unit=unit,
+                sampling_rate=rate,
+                steps_per_round=steps_per_round,
+                expected_batch_units=expected,
+                examples_per_unit=examples_per_unit,
+                clip_norm_l2=clip_norm_l2,
+                noise_multiplier=noise,
+                delta=delta,
+                sampler=sampler,
+                batch_limit=batch_limit,
+                largest_units=largest_units,
+                clipping=clipping if clipping is not None else Clipping(),
+            )
+
+        # The stand-in is checked with all other numbers before anything is searched over.
+        if noise_multiplier is None:
+            rate = 1.0 if sampling_rate is None else sampling_rate
+            event = plan(rate, 1.0).event(rounds)
+            return plan(rate, calibration.least_noise(event, epsilon=epsilon, delta=delta))
+        event = plan(1.0, noise_multiplier).event(rounds)
+        return plan(calibration.largest_rate(event, epsilon=epsilon, delta=delta), noise_multiplier)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,6 +298,7 @@ class Forecast:
 
     WORTHWHILE: ClassVar[float] = 3.0
 
+    unit: PrivacyUnit
     epsilon: float | None
     delta: float
     steps: int
@@ -198,6 +313,7 @@ class Forecast:
         steps = rounds * plan.steps_per_round
         if not plan.is_private:
             return cls(
+                unit=plan.unit,
                 epsilon=None,
                 delta=plan.delta,
                 steps=steps,
@@ -210,6 +326,7 @@ class Forecast:
         signal = plan.clip_norm_l2 * min(1.0, held * plan.sampling_rate / plan.expected_batch_units)
         ratio = length / signal / math.sqrt(steps)
         return cls(
+            unit=plan.unit,
             epsilon=plan.epsilon(rounds),
             delta=plan.delta,
             steps=steps,
@@ -219,12 +336,12 @@ class Forecast:
         )
 
     def describe(self) -> str:
-        """The forecast in one or two sentences."""
+        """The forecast in one or two sentences, with the unit and neighbouring relation of its epsilon."""
         if self.epsilon is None:
             return "No noise is added (UnsafeNoNoise): research only, never publishable."
         words = (
             f"Over {self.steps} averaged steps the noise is {self.noise_to_signal:.1f} times the longest clipped "
-            f"signal, at epsilon {self.epsilon:.2f} (delta {self.delta:g})."
+            f"signal, at epsilon {self.epsilon:.2f} (delta {self.delta:g}) for {self.unit.describe()}."
         )
         if self.gain_expected:
             return words + " Learning is to be expected."

@@ -15,16 +15,27 @@ from typing import ClassVar, Protocol, final
 import numpy as np
 import numpy.typing as npt
 
-from fedcore.errors import InvalidPlan
-from fedcore.privacy._stream import SeededStream, Words, fresh_words
+from fedcore.errors import InvalidPlan, PlanRefused
+from fedcore.privacy._stream import SYSTEM, SeededStream, Words, fresh_words
 
-__all__ = ["IntArray", "PoissonUnits", "RandomSource", "SystemRandom", "UnsafeSeeded", "bernoulli", "subset"]
+__all__ = [
+    "IntArray",
+    "PoissonUnits",
+    "RandomSource",
+    "SystemRandom",
+    "TruncatedPoissonUnits",
+    "UnsafeSeeded",
+    "bernoulli",
+    "subset",
+]
 
 IntArray = npt.NDArray[np.int64]
 
 
 class RandomSource(Protocol):
-    """Uniform 64-bit words, shape (count,)."""
+    """Uniform 64-bit words, shape (count,); `origin` says where they come from."""
+
+    origin: ClassVar[str]
 
     def words(self, count: int) -> Words:
         """The next `count` words."""
@@ -39,6 +50,8 @@ class SystemRandom:
     fork, a restart or a copy of the object, nor between threads.
     """
 
+    origin: ClassVar[str] = SYSTEM
+
     def words(self, count: int) -> Words:
         """`count` words, independent of all others."""
         return fresh_words(count)
@@ -47,6 +60,8 @@ class SystemRandom:
 @final
 class UnsafeSeeded:
     """Words that a seed decides. Whoever knows the seed knows who was sampled: there is no amplification."""
+
+    origin: ClassVar[str] = "UnsafeSeeded"
 
     def __init__(self, seed: int) -> None:
         self._stream = SeededStream("sampling", seed)
@@ -95,11 +110,21 @@ def _expansion(rate: float) -> list[np.uint64]:
 
 
 def subset(count: int, size: int, source: RandomSource) -> IntArray:
-    """A uniformly random subset of 0..count-1, in increasing order; all of it when `size` >= `count`."""
+    """A uniformly random subset of 0..count-1, in increasing order; all of it when `size` >= `count`.
+
+    Guarantee: every subset of that size has exactly the same chance. Each number draws a 64-bit word and the
+    `size` smallest words win; when the last winner ties with the first loser, a chance below `count`**2 / 2**64,
+    all words are drawn again, so that no tie is broken by position.
+    """
     if size >= count:
         return np.arange(count)
-    order = np.argsort(source.words(count), kind="stable")
-    return np.sort(order[:size])
+    if size <= 0:
+        return np.arange(0)
+    while True:
+        words = source.words(count)
+        order = np.argsort(words, kind="stable")
+        if words[order[size - 1]] != words[order[size]]:
+            return np.sort(order[:size])
 
 
 @final
@@ -136,3 +161,55 @@ class PoissonUnits:
 
     def __repr__(self) -> str:
         return "PoissonUnits"
+
+
+@final
+class TruncatedPoissonUnits:
+    """Batches of at most `batch_limit` units, for fixed shapes: each unit by its own coin, then a random cut.
+
+    Guarantee: every `draw` takes the units as `PoissonUnits` does and, of more than `batch_limit`, keeps a
+    uniformly random `batch_limit`. Draws are independent. The accountant's figure holds for data sets of at
+    most `largest_units`, so a larger one is refused.
+
+    Args:
+        sampling_rate: In (0, 1].
+        units: How many units the data set holds, >= 1. This number is private: it stays here.
+        batch_limit: >= 1.
+        largest_units: The public bound on `units`, >= 1.
+        source: Of the coins and the cut.
+    Raises:
+        PlanRefused: Reason "too_many_units".
+        InvalidPlan: An argument is out of range.
+    Reference: Ganesh 2025, arXiv:2508.15089.
+    """
+
+    sampler: ClassVar[str] = "truncated_poisson"
+    """The name by which the accountant knows this sampler."""
+
+    def __init__(
+        self, *, sampling_rate: float, units: int, batch_limit: int, largest_units: int, source: RandomSource
+    ) -> None:
+        for name, bound in (("batch_limit", batch_limit), ("largest_units", largest_units)):
+            if type(bound) is not int or bound < 1:
+                raise InvalidPlan(f"{name} is out of range", expected="a whole number above 0", got=repr(bound))
+        self._whole = PoissonUnits(sampling_rate=sampling_rate, units=units, source=source)
+        if units > largest_units:
+            raise PlanRefused(
+                "the data set holds more units than the plan's accounting covers",
+                reason="too_many_units",
+                expected=f"at most {largest_units:,} units",
+                do="ask for a plan with a larger largest_units",
+            )
+        self.sampling_rate = sampling_rate
+        self.units = units
+        self.batch_limit = batch_limit
+        self.largest_units = largest_units
+        self.source = source
+
+    def draw(self) -> IntArray:
+        """The units of the next batch, in increasing order; perhaps none, at most `batch_limit`."""
+        drawn = self._whole.draw()
+        return drawn[subset(len(drawn), self.batch_limit, self.source)]
+
+    def __repr__(self) -> str:
+        return "TruncatedPoissonUnits"

@@ -12,10 +12,14 @@ from typing import Literal
 
 from fedcore.errors import NoPrivacyUnit
 
-__all__ = ["PrivacyUnit", "Relation"]
+__all__ = ["RELATIONS", "PrivacyUnit", "Relation"]
 
-Relation = Literal["add_or_remove_one"]
-"""Add/remove: data sets differ by the presence of one unit. What Poisson sampling is accounted for with."""
+Relation = Literal["add_or_remove_one", "replace_one"]
+"""How two data sets differ: by the presence of one unit, or by what one unit holds."""
+
+RELATIONS: tuple[Relation, ...] = ("add_or_remove_one", "replace_one")
+
+_WORDS = {"add_or_remove_one": "added or removed", "replace_one": "replaced by another"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +27,7 @@ class PrivacyUnit:
     """All records that share the value of `key`; the key "record" makes each record its own unit.
 
     Raises:
-        NoPrivacyUnit: The key is empty.
+        NoPrivacyUnit: The key is empty, or the relation is not known.
     """
 
     key: str
@@ -36,8 +40,14 @@ class PrivacyUnit:
                 expected="the column or path of whom to protect, such as 'patient', or 'record'",
                 do="set [records] unit",
             )
+        if self.relation not in RELATIONS:
+            raise NoPrivacyUnit(
+                f"the neighbouring relation {self.relation!r} is not known",
+                expected=" or ".join(RELATIONS),
+                do="set [records] relation",
+            )
 
     def describe(self) -> str:
         """The unit and relation in words."""
         who = "one record" if self.key == "record" else f"one {self.key} (all of its records)"
-        return f"{who}, added or removed"
+        return f"{who}, {_WORDS[self.relation]}"

@@ -1,20 +1,38 @@
 """Poisson sampling: exact coins, none shared, none repeated."""
 
 import os
+from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
-from fedcore.errors import InvalidPlan
+from fedcore.errors import InvalidPlan, PlanRefused
 from fedcore.privacy._stream import Words
-from fedcore.privacy.sampling import PoissonUnits, SystemRandom, UnsafeSeeded, bernoulli, subset
+from fedcore.privacy.accounting import SAMPLERS
+from fedcore.privacy.sampling import (
+    PoissonUnits,
+    SystemRandom,
+    TruncatedPoissonUnits,
+    UnsafeSeeded,
+    bernoulli,
+    subset,
+)
+
+FALSE_ALARM = 1e-6
+"""The chance at which a test of fresh randomness fails although all is well: it is never seeded."""
+
+Seen = npt.NDArray[np.bool_]
 
 
 class Scripted:
     """Words that a test dictates, in order."""
+
+    origin = "Scripted"
 
     def __init__(self, words: list[int]) -> None:
         self._words = list(words)
@@ -56,20 +74,152 @@ def test_rates_of_zero_and_one_are_certain() -> None:
     assert not bernoulli(0.0, 1000, SystemRandom()).any()
 
 
-def test_each_unit_enters_at_the_rate_and_independently() -> None:
-    rate, units, draws = 0.3, 40, 4000
-    batches = PoissonUnits(sampling_rate=rate, units=units, source=UnsafeSeeded(5))
-    seen = np.zeros((draws, units))
+def record(draw: Callable[[], npt.NDArray[np.int64]], units: int, draws: int) -> Seen:
+    """Who was in which batch, shape (draws, units)."""
+    seen = np.zeros((draws, units), dtype=np.bool_)
     for row in seen:
-        row[batches.draw()] = 1
-    spread = np.sqrt(rate * (1 - rate))
-    assert np.abs(seen.mean(axis=0) - rate).max() < 4.5 * spread / np.sqrt(draws)
-    correlation = np.corrcoef(seen, rowvar=False) - np.eye(units)
-    assert np.abs(correlation).max() < 5 / np.sqrt(draws)
-    lagged = ((seen[1:] - rate) * (seen[:-1] - rate)).mean() / spread**2
-    assert abs(lagged) < 5 / np.sqrt(draws * units)
-    sizes = seen.sum(axis=1)  # A fixed-size sampler would have no variance here.
-    assert sizes.var() == pytest.approx(units * rate * (1 - rate), rel=0.15)
+        row[draw()] = True
+    return seen
+
+
+def improbability(counts: npt.ArrayLike, trials: int, rate: float) -> float:
+    """The least chance of so extreme a count among binomial ones, times their number (Bonferroni)."""
+    k = np.atleast_1d(counts)
+    tail = np.minimum(stats.binom.cdf(k, trials, rate), stats.binom.sf(k - 1, trials, rate))
+    return float(np.min(2 * tail) * k.size)
+
+
+def fits_binomial(sizes: npt.NDArray[np.int64], expected: npt.NDArray[np.float64]) -> float:
+    """Chi-square of counts against the chances of 0, 1, 2 ...; rare sizes are joined until 50 are expected."""
+    observed = np.bincount(sizes, minlength=len(expected)).astype(float)
+    chances = expected * len(sizes)
+    joined: list[list[float]] = [[0.0, 0.0]]
+    for o, e in zip(observed, chances, strict=True):
+        joined[-1] = [joined[-1][0] + o, joined[-1][1] + e]
+        if joined[-1][1] >= 50:
+            joined.append([0.0, 0.0])
+    last = joined.pop()
+    if len(joined) < 2:  # One size is all but certain, and whoever it concerns is counted elsewhere.
+        return 1.0
+    joined[-1] = [joined[-1][0] + last[0], joined[-1][1] + last[1]]
+    o, e = np.array(joined).T
+    return float(stats.chi2.sf(((o - e) ** 2 / e).sum(), len(joined) - 1))
+
+
+def verdicts(seen: Seen, rate: float) -> dict[str, float]:
+    """How improbable it is that each unit entered each batch by its own coin: by name, the p-value."""
+    draws, units = seen.shape
+    one, other = np.triu_indices(units, 1)
+    together = (seen.T.astype(np.int64) @ seen.astype(np.int64))[one, other]
+    # Draws two by two, so that no draw is counted twice.
+    again = (seen[0 : draws - 1 : 2] & seen[1:draws:2]).sum(axis=0)
+    return {
+        "sizes": fits_binomial(seen.sum(axis=1), stats.binom.pmf(np.arange(units + 1), units, rate)),
+        "units": improbability(seen.sum(axis=0), draws, rate),
+        "pairs": improbability(together, draws, rate**2),
+        "successive": improbability(again, draws // 2, rate**2),
+        "all": improbability(seen.sum(), draws * units, rate),
+    }
+
+
+@pytest.mark.parametrize(("rate", "units"), [(0.3, 40), (0.05, 60), (0.9, 20)])
+def test_inclusion_counts_fit_a_binomial_and_units_and_draws_are_independent(rate: float, units: int) -> None:
+    batches = PoissonUnits(sampling_rate=rate, units=units, source=SystemRandom())
+    found = verdicts(record(batches.draw, units, 4000), rate)
+    assert min(found.values()) > FALSE_ALARM / len(found), found
+
+
+def test_samplers_that_are_not_poisson_fail_the_same_tests() -> None:
+    """Without this the tests above might accept anything."""
+    rate, units, draws = 0.25, 40, 4000
+    source = SystemRandom()
+
+    def shuffled() -> Seen:
+        """A shuffled loader: every unit once in each epoch of four batches."""
+        rows = [order for _ in range(draws // 4) for order in np.argsort(source.words(units)).reshape(4, -1)]
+        batches = iter(rows)
+        return record(lambda: next(batches), units, draws)
+
+    def fixed_size() -> Seen:
+        return record(lambda: subset(units, round(rate * units), source), units, draws)
+
+    def twins() -> Seen:
+        """One patient split in two units that share a coin with nobody else, and a unit that copies another's."""
+        seen = record(PoissonUnits(sampling_rate=rate, units=units, source=source).draw, units, draws)
+        seen[:, 1] = seen[:, 0]
+        return seen
+
+    def repeated() -> Seen:
+        """A generator that was reset between two steps."""
+        seen = record(PoissonUnits(sampling_rate=rate, units=units, source=source).draw, units, draws // 2)
+        return np.repeat(seen, 2, axis=0)
+
+    def one_often() -> Seen:
+        seen = record(PoissonUnits(sampling_rate=rate, units=units, source=source).draw, units, draws)
+        seen[:, 7] |= bernoulli(0.1, draws, source)
+        return seen
+
+    faults = {
+        "sizes": [shuffled, fixed_size],
+        "pairs": [twins],
+        "successive": [repeated, shuffled],
+        "units": [one_often],
+    }
+    for name, makers in faults.items():
+        for make in makers:
+            assert verdicts(make(), rate)[name] < FALSE_ALARM, make.__name__
+
+
+@pytest.mark.parametrize(("rate", "units", "limit"), [(0.3, 20, 6), (0.3, 20, 1), (1.0, 12, 5), (0.1, 30, 30)])
+def test_a_truncated_batch_keeps_its_limit_and_cuts_everyone_alike(rate: float, units: int, limit: int) -> None:
+    draws = 4000
+    batches = TruncatedPoissonUnits(
+        sampling_rate=rate, units=units, batch_limit=limit, largest_units=units, source=SystemRandom()
+    )
+    seen = record(batches.draw, units, draws)
+    sizes = seen.sum(axis=1)
+    assert sizes.max() <= limit
+    chances = stats.binom.pmf(np.arange(units + 1), units, rate)
+    cut = np.zeros(units + 1)
+    np.add.at(cut, np.minimum(np.arange(units + 1), limit), chances)
+    assert fits_binomial(sizes, cut) > FALSE_ALARM / 3
+    # A unit is drawn, and stays with a chance of limit / (others + 1) when that is below one.
+    others = np.arange(units)
+    stays = np.minimum(1.0, limit / (others + 1))
+    enters = float(rate * (stats.binom.pmf(others, units - 1, rate) * stays).sum())
+    assert improbability(seen.sum(axis=0), draws, enters) > FALSE_ALARM / 3
+    # Two units: both drawn, and both stay with limit (limit - 1) / (drawn (drawn - 1)).
+    rest = np.arange(units - 1)
+    both_stay = np.minimum(1.0, limit * (limit - 1) / ((rest + 2) * (rest + 1)))
+    both = float(rate**2 * (stats.binom.pmf(rest, units - 2, rate) * both_stay).sum())
+    one, other = np.triu_indices(units, 1)
+    together = (seen.T.astype(np.int64) @ seen.astype(np.int64))[one, other]
+    assert improbability(together, draws, both) > FALSE_ALARM / 3 or both == 0 == together.max()
+
+
+def test_a_truncated_batch_within_its_limit_is_the_plain_one() -> None:
+    plain = PoissonUnits(sampling_rate=0.4, units=30, source=UnsafeSeeded(2))
+    cut = TruncatedPoissonUnits(sampling_rate=0.4, units=30, batch_limit=30, largest_units=99, source=UnsafeSeeded(2))
+    for _ in range(5):
+        assert cut.draw().tolist() == plain.draw().tolist()
+
+
+def test_more_units_than_were_accounted_for_are_refused_without_saying_how_many() -> None:
+    with pytest.raises(PlanRefused) as refused:
+        TruncatedPoissonUnits(sampling_rate=0.1, units=4321, batch_limit=20, largest_units=4000, source=SystemRandom())
+    assert refused.value.reason == "too_many_units"
+    assert "321" not in str(refused.value)
+
+
+@pytest.mark.parametrize("change", [{"batch_limit": 0}, {"largest_units": 0}, {"batch_limit": True}, {"units": 0}])
+def test_a_truncated_sampler_out_of_range_is_refused(change: dict[str, int]) -> None:
+    fields = {"units": 4, "batch_limit": 2, "largest_units": 9} | change
+    with pytest.raises(InvalidPlan):
+        TruncatedPoissonUnits(sampling_rate=0.5, source=SystemRandom(), **fields)
+
+
+def test_each_sampler_has_a_name_of_its_own_that_the_accountant_knows() -> None:
+    assert (PoissonUnits.sampler, TruncatedPoissonUnits.sampler) == SAMPLERS
 
 
 def test_a_batch_may_be_empty() -> None:
@@ -123,12 +273,22 @@ def test_a_subset_has_its_size_and_no_repeats(count: int, size: int, seed: int) 
 
 
 def test_every_subset_is_as_likely() -> None:
-    source = UnsafeSeeded(3)
-    counts = np.zeros(6)
-    for _ in range(3000):
-        counts[subset(6, 2, source)] += 1
-    assert np.abs(counts - 1000).max() < 4.5 * np.sqrt(3000 * (1 / 3) * (2 / 3))
+    source = SystemRandom()
+    chosen = [tuple(subset(5, 2, source).tolist()) for _ in range(10_000)]
+    pairs = {(a, b): n for n, (a, b) in enumerate((a, b) for a in range(5) for b in range(a + 1, 5))}
+    numbers = np.array([pairs[a, b] for a, b in chosen])
+    assert fits_binomial(numbers, np.full(10, 0.1)) > FALSE_ALARM
+
+
+def test_a_tie_is_drawn_again_and_not_broken_by_position() -> None:
+    assert subset(3, 1, Scripted([5, 9, 5, 8, 2, 7])).tolist() == [1]
+    # A tie among winners, or among losers, decides nothing.
+    assert subset(4, 2, Scripted([3, 3, 9, 9])).tolist() == [0, 1]
+    assert subset(3, 0, Scripted([])).tolist() == []
 
 
 def test_the_sampler_prints_no_number_of_units() -> None:
-    assert repr(PoissonUnits(sampling_rate=0.5, units=4321, source=SystemRandom())) == "PoissonUnits"
+    source = SystemRandom()
+    assert repr(PoissonUnits(sampling_rate=0.5, units=4321, source=source)) == "PoissonUnits"
+    cut = TruncatedPoissonUnits(sampling_rate=0.5, units=4321, batch_limit=9, largest_units=9999, source=source)
+    assert repr(cut) == "TruncatedPoissonUnits"
