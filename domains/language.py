@@ -31,9 +31,11 @@ import transformers
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.pytorch_utils import Conv1D
 
 from domains import bases
+from domains._sites import LoraSite, lora_site
 from domains._tokens import IGNORED, Encoded, TokenBatch, collate
 from fedcore.adapter import AdapterSchema, AdapterState, FloatArray, ModelCard, ModuleShape, TensorSpec
 from fedcore.errors import BaseMismatch, ModelError, UnsupportedModel
@@ -42,6 +44,7 @@ __all__ = [
     "Adapted",
     "Base",
     "Encoded",
+    "LoraSite",
     "Quantization",
     "TokenBatch",
     "Writer",
@@ -55,6 +58,9 @@ __all__ = [
 Quantization = Literal["none", "4bit", "8bit"]
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+_ADAPTER = "default"
+"""peft's own name for the only adapter of a model."""
+
 _PROBE = (3, 5)
 """Sequences and tokens of the probe that finds where LoRA can attach; unequal, so that axes cannot be confused."""
 
@@ -221,6 +227,40 @@ class Base:
                 if self._adapted is not None:
                     self._adapted.parameters[name].requires_grad_(wanted)
 
+    @contextmanager
+    def checkpointing(self, *, reentrant: bool = False) -> Iterator[None]:
+        """Within it, training keeps each block's input alone and computes the block again on the way back.
+
+        It saves memory for about a third more work, and changes no result. The blocks alone are in training
+        mode meanwhile, as transformers asks; nothing may be written, since no block keeps keys and values.
+
+        Args:
+            reentrant: torch's older form, which hooks on modules need.
+        Raises:
+            UnsupportedModel: The model cannot.
+        """
+        blocks = [m for m in self.model.modules() if isinstance(m, GradientCheckpointingLayer)]
+        if not blocks or not self.model.supports_gradient_checkpointing:
+            raise UnsupportedModel("the base has no blocks that can be computed again", do="train it without")
+        modes = [block.training for block in blocks]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # The older name is the one that all our versions have.
+            self.model.gradient_checkpointing_enable({"use_reentrant": reentrant})
+        if reentrant:  # A block whose input needs no gradient would give none to what trains in it.
+            self.model.enable_input_require_grads()
+        try:
+            for block in blocks:
+                block.training = True
+            yield
+        finally:
+            for block, mode in zip(blocks, modes, strict=True):
+                block.training = mode
+            if reentrant:
+                self.model.disable_input_require_grads()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)
+                self.model.gradient_checkpointing_disable()
+
     def sequence_losses(self, batch: TokenBatch) -> Float[Tensor, " sequences"]:
         """Mean cross entropy of each sequence's target tokens (classifier: of its label), float32.
 
@@ -351,6 +391,7 @@ class Adapted:
     def __init__(self, *, base: Base, schema: AdapterSchema, paths: tuple[str, ...]) -> None:
         self.base = base
         self.schema = schema
+        self._paths = paths
         head = _head_name(base.model) if schema.part("head") else None
         config = peft.LoraConfig(
             r=schema.rank,
@@ -364,7 +405,7 @@ class Adapted:
         with warnings.catch_warnings():
             # peft asks transformers for a name that transformers has just renamed.
             warnings.simplefilter("ignore", FutureWarning)
-            self.module: Any = peft.get_peft_model(base.model, config)
+            self.module: Any = peft.get_peft_model(base.model, config, adapter_name=_ADAPTER)
         self.module.eval()
         found = dict(self.module.named_parameters())
         self.parameters: dict[str, nn.Parameter] = {}
@@ -378,6 +419,15 @@ class Adapted:
         extra = sum(p.requires_grad for p in found.values()) - sum(p.requires_grad for p in self.parameters.values())
         if extra:
             raise UnsupportedModel(f"peft attached {extra} tensors that the schema does not name")
+
+    @property
+    def sites(self) -> dict[str, LoraSite]:
+        """Path -> where LoRA is attached, for those who replace its arithmetic by an equal one.
+
+        Raises:
+            UnsupportedModel: peft attached something else than plain LoRA.
+        """
+        return {path: lora_site(path, self.base.model.get_submodule(path), _ADAPTER) for path in self._paths}
 
     def detach(self) -> Any:
         """Take the adapter off and return the base model as it was; this object is of no use afterwards."""
@@ -569,5 +619,5 @@ def _shape(path: str, module: nn.Module) -> ModuleShape:
 def _peft_name(spec: TensorSpec, head: str | None) -> str:
     """Where peft keeps a tensor of a schema."""
     if spec.part == "head" and head is not None:
-        return f"base_model.model.{head}.modules_to_save.default{spec.name.removeprefix(head)}"
-    return f"base_model.model.{spec.name}.default.weight"
+        return f"base_model.model.{head}.modules_to_save.{_ADAPTER}{spec.name.removeprefix(head)}"
+    return f"base_model.model.{spec.name}.{_ADAPTER}.weight"

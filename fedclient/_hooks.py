@@ -1,9 +1,9 @@
 """Gradients of single examples, by Opacus' hooks on the tensors that train: proven before they are used.
 
 The hooks of a layer rebuild each example's gradient from what entered and left the layer. That is exact
-only if the layer's rule is right, the batch comes first, and an example's loss is its own; a model that
-breaks this would leak silently. So before hooks are used, they are compared with plain autograd on single
-made-up sequences, and a model that differs is refused. Nothing here knows units, clipping or noise.
+only if the layer's rule is right, the batch comes first, and an example's loss is its own, so it is proven
+first (`_proof.py`). Slower than `_fused.py`, which it stands beside as a fallback and as an oracle in tests;
+it covers a LayerNorm that trains, too. Nothing here knows units, clipping or noise.
 """
 
 import warnings
@@ -15,20 +15,14 @@ import torch
 from opacus.grad_sample import GradSampleModule
 from torch import Tensor, nn
 
-from domains.language import Adapted, Encoded, TokenBatch, collate
+from domains.language import Adapted, TokenBatch
+from fedclient._proof import prove, trained_layers
 from fedcore.errors import UnsupportedModel
 
 __all__ = ["ExampleGradients"]
 
 _EXACT = (nn.Linear, nn.LayerNorm)
 """Layers whose per-example rule in Opacus is exact; any other that trains is refused."""
-
-_TOLERANCE = {torch.float32: 1e-3}
-_LOOSE = 5e-2
-"""Agreement asked of the proof, relative to an example's whole gradient; the loose one for bfloat16 bases.
-
-A wrong rule is off by about 1. Padding alone moved bfloat16 gradients of the tiny bases by less than 0.005,
-and float32 ones by less than 0.00001."""
 
 
 @final
@@ -74,7 +68,7 @@ class ExampleGradients:
                 layer.training = True
             with _quiet():
                 if names not in self._proven:
-                    _prove(self, hooked)
+                    prove(self, lambda: _off(hooked))
                     self._proven.add(names)
                 yield
         finally:
@@ -126,68 +120,25 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _layers_that_train(adapted: Adapted, names: tuple[str, ...]) -> list[nn.Module]:
-    """The layers that own the trained tensors, each checked to have an exact rule."""
-    if not names:
-        raise UnsupportedModel("nothing of the adapter trains", expected="some of lora_A, lora_B, head")
-    known = {id(adapted.parameters[name]): name for name in names}
-    owners: dict[int, nn.Module] = {}
-    for path, layer in adapted.module.named_modules():
-        for leaf, p in layer.named_parameters(recurse=False):
-            if not p.requires_grad:
-                continue
-            if id(p) not in known:
-                raise UnsupportedModel(f"{path}.{leaf} trains but is not part of the adapter")
-            if type(layer) not in _EXACT:
-                raise UnsupportedModel(
-                    f"{known[id(p)]} has no exact gradient for each example",
-                    expected="a tensor of " + " or ".join(kind.__name__ for kind in _EXACT),
-                    got=f"one of {type(layer).__name__}",
-                    do="choose other LoRA targets",
-                )
-            if p.dtype != torch.float32 or id(p) in owners:
-                raise UnsupportedModel(f"{known[id(p)]} must be float32 and belong to one layer alone")
-            owners[id(p)] = layer
-    if missing := [name for key, name in known.items() if key not in owners]:
-        raise UnsupportedModel(f"{missing[0]} belongs to no layer of the model")
-    return list(dict.fromkeys(owners.values()))
-
-
-def _prove(gradients: ExampleGradients, hooked: Any) -> None:
-    """Compare the hooks with plain autograd on made-up sequences of unequal length, one at a time.
-
-    Every tensor of the adapter is given random values meanwhile: with B at zero, A's gradient would be
-    zero and prove nothing. The sequences hold no record; the random values are public.
-    """
-    adapted, parameters = gradients.adapted, gradients.parameters
-    kept = {name: p.detach().clone() for name, p in adapted.parameters.items()}
-    generator = torch.Generator().manual_seed(0)
-    made_up = [
-        Encoded(ids=tuple(range(1 + k, 1 + k + n)), labels=(-100, *range(2 + k, 1 + k + n)), label=k % 2)
-        for k, n in enumerate((5, 4, 7))
-    ]
-    device = adapted.base.device
+@contextmanager
+def _off(hooked: Any) -> Iterator[None]:
+    """The model without its hooks."""
+    hooked.disable_hooks()
     try:
-        with torch.no_grad():
-            for p in adapted.parameters.values():
-                p.copy_(torch.randn(p.shape, generator=generator) * 0.05)
-        found = gradients.of(collate(made_up, device))
-        hooked.disable_hooks()
-        tolerance = _TOLERANCE.get(next(p for p in adapted.module.parameters() if not p.requires_grad).dtype, _LOOSE)
-        for row, example in enumerate(made_up):
-            loss = adapted.sequence_losses(collate([example], device)).sum()
-            alone = torch.autograd.grad(loss, parameters, allow_unused=True)
-            true = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, alone, strict=True)]
-            scale = sum(float(g.square().sum()) for g in true) ** 0.5
-            error = max(float((f[row] - g).norm()) for f, g in zip(found, true, strict=True))
-            if not error <= tolerance * scale:  # Also when one of them is NaN.
-                raise UnsupportedModel(
-                    f"the model {adapted.base.card.name} mixes the examples of a batch",
-                    expected="gradients of single examples that equal those of a batch of one",
-                    do="choose other LoRA targets or another base",
-                )
+        yield
     finally:
         hooked.enable_hooks()
-        with torch.no_grad():
-            for name, value in kept.items():
-                adapted.parameters[name].copy_(value)
+
+
+def _layers_that_train(adapted: Adapted, names: tuple[str, ...]) -> list[nn.Module]:
+    """The layers that own the trained tensors, each checked to have an exact rule."""
+    owners = trained_layers(adapted, names)
+    for name, (_, layer) in owners.items():
+        if type(layer) not in _EXACT:
+            raise UnsupportedModel(
+                f"{name} has no exact gradient for each example",
+                expected="a tensor of " + " or ".join(kind.__name__ for kind in _EXACT),
+                got=f"one of {type(layer).__name__}",
+                do="choose other LoRA targets",
+            )
+    return list(dict.fromkeys(layer for _, layer in owners.values()))

@@ -7,20 +7,28 @@ It turns a round's plan and state into an update. It knows nothing of budgets, s
 """
 
 from collections.abc import Callable
-from typing import final
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal, final
 
-from domains.language import Base
+from domains.language import Adapted, Base
+from fedclient._fused import FusedGradients
 from fedclient._hooks import ExampleGradients
+from fedclient._proof import Gradients
 from fedclient.dataset import PrivateDataset
 from fedclient.step import train
 from fedclient.update import AdapterUpdate
 from fedcore.adapter import AdapterState
-from fedcore.errors import BaseMismatch
+from fedcore.errors import BaseMismatch, ConfigError
 from fedcore.privacy.noise import NoiseSource
-from fedcore.privacy.sampling import PoissonUnits, RandomSource
+from fedcore.privacy.sampling import RandomSource
 from fedcore.round import RoundPlan
 
-__all__ = ["Trainer"]
+__all__ = ["GradientRule", "Trainer"]
+
+GradientRule = Literal["fused", "hooks"]
+"""Who forms the gradient of each example: the LoRA layers themselves, or Opacus' hooks."""
+
+_RULES: dict[GradientRule, Callable[[Adapted], Gradients]] = {"fused": FusedGradients, "hooks": ExampleGradients}
 
 
 @final
@@ -34,12 +42,23 @@ class Trainer:
     Args:
         base: Loaded, frozen.
         micro_batch: Sequences that are held at a time; speed and memory, never the result.
+        gradients: "fused", or "hooks" for a model that the fused rule does not cover; never the result.
+        checkpointing: Compute each block again on the way back instead of keeping what it computed: memory
+            for speed, never the result.
+    Raises:
+        ConfigError: `gradients` is not known.
     """
 
-    def __init__(self, base: Base, *, micro_batch: int = 8) -> None:
+    def __init__(
+        self, base: Base, *, micro_batch: int = 8, gradients: GradientRule = "fused", checkpointing: bool = False
+    ) -> None:
+        if gradients not in _RULES:
+            raise ConfigError("gradients is not known", expected=" or ".join(_RULES), got=repr(gradients))
         self.base = base
         self._micro_batch = micro_batch
-        self._gradients: ExampleGradients | None = None
+        self._rule = gradients
+        self._checkpointing = checkpointing
+        self._gradients: Gradients | None = None
 
     def train(
         self,
@@ -69,20 +88,25 @@ class Trainer:
         if state.schema.digest != plan.schema.digest:
             raise BaseMismatch("the state is of another adapter than the plan", do="ask for the round again")
         privacy = plan.privacy
-        batches = PoissonUnits(sampling_rate=privacy.sampling_rate, units=len(dataset), source=source)
+        batches = privacy.batches(len(dataset), source)
         adapted = self.base.adapt(plan.schema, plan.trains)
         adapted.load(state)
         if self._gradients is None or self._gradients.adapted is not adapted:
-            self._gradients = ExampleGradients(adapted)
-        train(
-            adapted,
-            dataset,
-            privacy,
-            plan.optimiser,
-            batches=batches,
-            noise=noise,
-            micro_batch=self._micro_batch,
-            report=report,
-            gradients=self._gradients,
-        )
+            self._gradients = _RULES[self._rule](adapted)
+        with self._memory():
+            train(
+                adapted,
+                dataset,
+                privacy,
+                plan.optimiser,
+                batches=batches,
+                noise=noise,
+                micro_batch=self._micro_batch,
+                report=report,
+                gradients=self._gradients,
+            )
         return AdapterUpdate.between(state, adapted.read(t.name for t in plan.trained), plan.trained)
+
+    def _memory(self) -> AbstractContextManager[None]:
+        """Checkpointing where it is asked for; Opacus' hooks work with torch's older form alone."""
+        return self.base.checkpointing(reentrant=self._rule == "hooks") if self._checkpointing else nullcontext()

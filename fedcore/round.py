@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from dataclasses import fields as fields_of
 from typing import Any
 
 from fedcore import canonical
@@ -24,6 +25,7 @@ __all__ = [
     "Optimiser",
     "RoundOutcome",
     "RoundPlan",
+    "terms",
 ]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -31,29 +33,63 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 @dataclass(frozen=True, kw_only=True)
 class Optimiser:
-    """The optimiser that a node runs on noisy gradients.
+    """The optimiser that a node runs on noisy gradients: post-processing, which costs no privacy.
+
+    - "adamw": DP-AdamW. The noise's own variance sits in the second moment, so that where noise outweighs the
+      gradient every coordinate is scaled alike. `noise_correction` subtracts that variance, which is public:
+      the bias correction of DP-AdamBC (Tang et al. 2024, arXiv:2312.14334). It has nothing to do with Adam's
+      own correction for moments that start at zero, which is always on. It is off by default: plain DP-AdamW
+      trained better where the two were compared.
+    - "sgd": DP-SGD, with momentum where it is given.
+
+    A number that the optimiser does not use must be at its default.
 
     Args:
         name: "adamw" or "sgd".
-        learning_rate: > 0.
-        weight_decay: >= 0, AdamW only.
-        momentum: In [0, 1), SGD only.
+        learning_rate: In (0, 10].
+        weight_decay: AdamW only, in [0, 1]; decoupled.
+        momentum: SGD only, in [0, 1).
+        beta1: AdamW only, decay of the first moment, in [0, 1).
+        beta2: AdamW only, decay of the second moment, in [beta1 squared, 1): steps would have no bound below.
+        stability: AdamW only, Adam's epsilon: added to the root of the second moment, in (0, 1].
+        noise_correction: AdamW only.
     Raises:
-        ConfigError: A field is out of range.
+        ConfigError: A field is out of range, or belongs to the other optimiser.
     """
 
     name: str = "adamw"
     learning_rate: float = 5e-3
     weight_decay: float = 0.0
     momentum: float = 0.0
+    beta1: float = 0.9
+    beta2: float = 0.999
+    stability: float = 1e-8
+    noise_correction: bool = False
 
     def __post_init__(self) -> None:
-        if self.name not in ("adamw", "sgd"):
+        unused = {"adamw": ("momentum",), "sgd": ("weight_decay", "beta1", "beta2", "stability", "noise_correction")}
+        if self.name not in unused:
             raise ConfigError(f"unknown optimiser {self.name!r}", expected="adamw or sgd")
-        if not (math.isfinite(self.learning_rate) and 0 < self.learning_rate <= 10):
-            raise ConfigError("learning_rate is out of range", expected="a number in (0, 10]")
-        if not (0 <= self.momentum < 1 and 0 <= self.weight_decay <= 1):
-            raise ConfigError("momentum or weight_decay is out of range", expected="[0, 1) and [0, 1]")
+        for field_ in fields_of(self)[1:]:
+            value, wanted = getattr(self, field_.name), type(field_.default)
+            if type(value) is not wanted and not (wanted is float and type(value) is int):
+                raise ConfigError(
+                    f"optimiser: {field_.name} has the wrong type",
+                    expected=wanted.__name__,
+                    got=type(value).__name__,
+                )
+            if field_.name in unused[self.name] and value != field_.default:
+                raise ConfigError(f"optimiser: {field_.name} is not used with {self.name}", do="remove it")
+        for name, holds, expected in (
+            ("learning_rate", 0 < self.learning_rate <= 10, "a number in (0, 10]"),
+            ("weight_decay", 0 <= self.weight_decay <= 1, "a number in [0, 1]"),
+            ("momentum", 0 <= self.momentum < 1, "a number in [0, 1)"),
+            ("beta1", 0 <= self.beta1 < 1, "a number in [0, 1)"),
+            ("beta2", self.beta1**2 <= self.beta2 < 1, "a number from beta1 squared to below 1"),
+            ("stability", 0 < self.stability <= 1, "a number in (0, 1]"),
+        ):
+            if not holds:  # Also when it is not a number.
+                raise ConfigError(f"optimiser: {name} is out of range", expected=expected)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +167,11 @@ class JobPlan:
         """SHA-256 of the job plan, hexadecimal."""
         return canonical.digest(self.to_dict())
 
+    @property
+    def terms_digest(self) -> str:
+        """SHA-256 of `terms`, hexadecimal; that of each of the job's rounds is the same."""
+        return canonical.digest(terms(self))
+
 
 @dataclass(frozen=True, kw_only=True)
 class RoundPlan:
@@ -170,15 +211,17 @@ class RoundPlan:
 
         require(bool(_NAME.fullmatch(self.job_id)), "job_id cannot be used")
         require(
-            type(self.round) is int and type(self.rounds) is int and 1 <= self.round <= self.rounds,
-            "round is not within 1 and rounds",
+            type(self.round) is int and type(self.rounds) is int and 1 <= self.round <= self.rounds <= 100_000,
+            "round is not within 1 and rounds, at most 100,000",
         )
+        require(type(self.seed) is int, "seed must be a whole number")
+        require(all(isinstance(n, str) for n in self.cohort), "cohort must hold names")
         require(bool(self.trains) and set(self.trains) <= set(PARTS), f"trains must name some of {PARTS}")
         require(set(self.carries) <= set(PARTS), f"carries must name some of {PARTS}")
         require(math.isfinite(self.weight) and self.weight > 0, "weight must be above 0")
-        require(math.isfinite(self.deadline_s) and self.deadline_s > 0, "deadline_s must be above 0")
-        require(type(self.max_tokens) is int and self.max_tokens >= 8, "max_tokens must be at least 8")
-        require(type(self.quorum) is int and self.quorum >= 1, "quorum must be at least 1")
+        require(math.isfinite(self.deadline_s) and 0 < self.deadline_s <= 30 * 86400, "deadline_s is out of range")
+        require(type(self.max_tokens) is int and 8 <= self.max_tokens <= 1_000_000, "max_tokens is out of range")
+        require(type(self.quorum) is int and 1 <= self.quorum <= 100_000, "quorum is out of range")
 
     @property
     def base_digest(self) -> str:
@@ -206,21 +249,49 @@ class RoundPlan:
         Raises:
             InvalidPlan: It cannot be read or cannot hold.
         """
-        fields = dict(value)
         try:
+            fields = dict(value)
             fields["schema"] = AdapterSchema.from_dict(fields["schema"])
             fields["optimiser"] = Optimiser(**fields["optimiser"])
             fields["privacy"] = PrivacyPlan.from_dict(fields["privacy"])
             for name in ("trains", "carries", "cohort"):
+                if not isinstance(fields[name], (list, tuple)):
+                    raise TypeError(f"{name} is not a list")
                 fields[name] = tuple(fields[name])
-            return cls(**fields)
-        except (KeyError, TypeError, ConfigError) as error:
-            raise InvalidPlan(f"a round plan cannot be read ({error})") from error
+            plan = cls(**fields)
+            canonical.encode(plan.to_dict())  # Half a character, which JSON can write, has no bytes to sign.
+            return plan
+        except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, ConfigError) as error:
+            # Anyone may have written what stands in the error: it is cut short and made printable.
+            why = "".join(c if c.isprintable() else "?" for c in str(error)[:300])
+            raise InvalidPlan(f"a round plan cannot be read ({why})") from error
 
     @property
     def digest(self) -> str:
         """SHA-256 of the plan, hexadecimal: what a node signs its reply to."""
         return canonical.digest(self.to_dict())
+
+    @property
+    def terms_digest(self) -> str:
+        """SHA-256 of `terms`, hexadecimal; that of the job is the same."""
+        return canonical.digest(terms(self))
+
+
+def terms(plan: JobPlan | RoundPlan) -> dict[str, Any]:
+    """What stays the same in all rounds of a job, and what a person at an institution approves.
+
+    Not in it: the round's number, state, cohort, weight, quorum, deadline and seed, which cost no privacy.
+    """
+    return {
+        "job_id": plan.job_id,
+        "rounds": plan.rounds,
+        "task": plan.task,
+        "schema": plan.schema.to_dict(),
+        "strategy": plan.strategy,
+        "max_tokens": plan.max_tokens,
+        "optimiser": asdict(plan.optimiser),
+        "privacy": plan.privacy.to_dict(),
+    }
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

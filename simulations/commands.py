@@ -20,6 +20,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
 
 from fedcore.cli import console, example
 from fedcore.cli import report as tell
@@ -78,7 +81,7 @@ def simulate_command(
         raise QuorumLost(f"the simulation was {value['status']}", do="see results.json; --fresh starts again")
 
 
-@bench.callback(epilog=example("concordat bench round", "concordat bench round --rounds 2 --json"))
+@bench.callback(epilog=example("concordat bench round --rounds 2 --json", "concordat bench dp-step --quick"))
 def _bench() -> None:
     """Measure Concordat beside its peers."""
 
@@ -103,6 +106,45 @@ def round_command(
         _say(f"deployed over Flower-style: {value['ratio']:.2f}")
 
     tell(value, as_json=as_json, human=human)
+
+
+@bench.command(
+    "dp-step",
+    epilog=example("concordat bench dp-step --quick", "concordat bench dp-step --shape 32x128 --base none --json"),
+)
+def dp_step_command(
+    quick: Annotated[bool, typer.Option("--quick", help="One repetition, and no base: about a minute.")] = False,
+    shape: Annotated[
+        list[str] | None, typer.Option("--shape", metavar="NxT", help="Another batch on the tiny Llama; repeatable.")
+    ] = None,
+    base: Annotated[
+        str, typer.Option("--base", help="Measured with 8x128: of the store, a directory, or 'none'.")
+    ] = "smollm2-135m",
+    repetitions: Annotated[int, typer.Option("--repetitions", min=1, help="Steps that are timed.")] = 9,
+    as_json: _Json = False,
+) -> None:
+    """CPU time and peak memory of a private step, beside a step without privacy and Opacus.
+
+    Takes about fifteen minutes. Times are of this process, on one thread; on a GPU, of the device as well.
+    """
+    from domains import bases
+    from simulations.benchmarks import dp_step
+
+    shapes = tuple(dp_step.parse_shape(text) for text in shape) if shape else dp_step.SHAPES
+    path = None
+    if base != "none" and not quick:
+        root = bases.default_root(os.environ)
+        path = bases.prepare(base, root) if base in bases.KNOWN else bases.find(base, root)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Bars(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("preparing", total=None)
+
+        def tick(what: str, done: int, steps: int) -> None:
+            bar.update(task, description=what, completed=done, total=steps)
+
+        measured = dp_step.measure(path, shapes=shapes, repetitions=1 if quick else repetitions, tick=tick)
+    value = measured.to_dict()
+    tell(value, as_json=as_json, human=lambda: _show_steps(value))
 
 
 @demo.command("demo", epilog=example("concordat demo", "concordat demo --json"))
@@ -212,6 +254,28 @@ def stopping() -> Iterator[Callable[[], bool]]:
         yield stop.is_set
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _show_steps(value: Mapping[str, Any]) -> None:
+    """The ways of a step as a table."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in ("base", "batch", "way"):
+        table.add_column(name, no_wrap=True)
+    for name in ("unit", "time", "memory", "seconds", "tokens/s", "floor"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in (*value["rows"], *value["device_rows"]):
+        share = "" if row["floor_share"] is None else f"{row['floor_share']:.0%}"
+        numbers = [f"{row['cpu_ratio']:.2f}", f"{row['memory_ratio']:.2f}", f"{row['cpu_s']:.3f}"]
+        numbers += [f"{row['tokens_per_s']:.0f}", share]
+        table.add_row(row["base"], row["shape"], row["method"], str(row["records_per_unit"]), *numbers)
+    Console().print(table)
+    _say(
+        f"our step over a step without privacy: {value['median_cpu_ratio']:.2f} (median), "
+        f"{value['worst_cpu_ratio']:.2f} (worst), memory {value['worst_memory_ratio']:.2f} (worst); "
+        f"Opacus' hooks {value['opacus_hooks_median_cpu_ratio']:.2f} (median)"
+    )
+    if value["device_note"]:
+        _say(value["device_note"])
 
 
 def _show(value: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domains import bases, language
+from domains._sites import lora_site
 from domains.language import Base, Encoded, Writer, collate, mean_loss, set_threads
 from fedcore import canonical
 from fedcore.adapter import AdapterSchema, AdapterState, TensorSpec
@@ -209,6 +210,98 @@ def test_read_gives_copies_of_what_load_set(load: Callable[..., Base]) -> None:
     name = state.schema.tensors[0].name
     adapted.read([name])[name][:] = 0
     assert np.array_equal(adapted.read([name])[name], state.tensors[name])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_site_describes_what_pefts_layer_computes(load: Callable[..., Base], kind: TinyKind) -> None:
+    base = load(kind)
+    state = random_state(schema_of(base, kind))
+    adapted = base.adapt(state.schema, ALL_PARTS)
+    adapted.load(state)
+    assert {f"{path}.lora_A" for path in adapted.sites} == {t.name for t in state.schema.part("lora_A")}
+    for path, site in adapted.sites.items():
+        assert site.a.weight is adapted.parameters[f"{path}.lora_A"]
+        assert site.b.weight is adapted.parameters[f"{path}.lora_B"]
+        assert site.weight is not None
+        x = torch.randn(2, 3, site.weight.shape[1], generator=torch.Generator().manual_seed(0))
+        base_part = torch.nn.functional.linear(x, site.weight, site.bias)
+        torch.testing.assert_close(base_part + site.scale * site.b(site.a(x)), site.layer(x), rtol=1e-5, atol=1e-6)
+        assert not site.bypassed
+        with base.without_adapter():
+            assert site.bypassed
+
+
+def test_a_base_layer_that_something_listens_to_is_called(load: Callable[..., Base]) -> None:
+    base = load("llama")
+    adapted = base.adapt(schema_of(base, "llama"), ALL_PARTS)
+    path, site = next(iter(adapted.sites.items()))
+    handle = site.base.register_forward_hook(lambda *_: None)
+    assert adapted.sites[path].weight is None
+    handle.remove()
+    assert adapted.sites[path].weight is not None
+    site.base.forward = site.base.forward  # type: ignore[method-assign]
+    assert adapted.sites[path].weight is None
+    del site.base.forward
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"use_dora": True}, {"lora_bias": True}, {"lora_dropout": 0.1}, {"target_modules": ["model.embed_tokens"]}],
+    ids=lambda options: next(iter(options)),
+)
+def test_a_layer_that_is_not_plain_lora_is_no_site(directories: dict[str, Path], options: dict[str, Any]) -> None:
+    config = peft.LoraConfig(r=2, **{"target_modules": ["model.layers.0.self_attn.q_proj"], **options})
+    module = peft.get_peft_model(plain(directories["llama"], "llama"), config)
+    path = config.target_modules.pop()
+    with pytest.raises(UnsupportedModel, match="not plain LoRA"):
+        lora_site(path, module.base_model.model.get_submodule(path), "default")
+
+
+def test_a_layer_of_a_class_that_is_not_known_is_no_site(load: Callable[..., Base]) -> None:
+    base = load("llama")
+    adapted = base.adapt(schema_of(base, "llama"), ALL_PARTS)
+    layer = next(iter(adapted.sites.values())).layer
+
+    class Renamed(type(layer)):  # type: ignore[misc]
+        """What an upgrade of peft might attach."""
+
+    layer.__class__ = Renamed
+    with pytest.raises(UnsupportedModel, match=r"expected one of peft\.tuners.*got .*Renamed"):
+        _ = adapted.sites
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+@pytest.mark.parametrize("kind", CAUSAL)
+def test_checkpointing_computes_blocks_again_and_ends_with_its_block(
+    load: Callable[..., Base], kind: TinyKind, reentrant: bool
+) -> None:
+    base = load(kind)
+    state = random_state(schema_of(base, kind))
+    adapted = base.adapt(state.schema, ALL_PARTS)
+    adapted.load(state)
+    batch, calls = collate(encoded(base)), []
+    site = next(iter(adapted.sites.values()))
+    site.layer.register_forward_pre_hook(lambda *_: calls.append(1))
+
+    def gradients() -> list[torch.Tensor]:
+        calls.clear()
+        adapted.sequence_losses(batch).sum().backward()  # type: ignore[no-untyped-call]
+        grads = [p.grad for p in adapted.parameters.values() if p.grad is not None]
+        for p in adapted.parameters.values():
+            p.grad = None
+        return grads
+
+    expected = gradients()
+    assert len(calls) == 1
+    with base.checkpointing(reentrant=reentrant):
+        found = gradients()
+        assert len(calls) == 2
+    again = gradients()
+    assert len(calls) == 1
+    assert not any(m.training for m in base.model.modules())
+    for a, b, c in zip(expected, found, again, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-7)
+        assert torch.equal(a, c)
 
 
 def test_schema_of_another_base_is_refused(load: Callable[..., Base], tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ import torch
 
 from domains.language import Base, Encoded, collate, mean_loss
 from fedclient.dataset import PrivateDataset
-from fedclient.model import Trainer
+from fedclient.model import GradientRule, Trainer
 from fedcore.adapter import AdapterSchema, AdapterState
-from fedcore.errors import BaseMismatch, ModelError, PrivacyError
+from fedcore.errors import BaseMismatch, ConfigError, ModelError, PrivacyError
 from fedcore.privacy.noise import SecureNoise, UnsafeNoNoise, UnsafeSeededNoise
 from fedcore.privacy.plan import UNSAFE_NO_NOISE, PrivacyPlan
 from fedcore.privacy.sampling import SystemRandom, UnsafeSeeded
@@ -131,15 +131,17 @@ def test_alternating_rounds_equal_rounds_of_a_fresh_trainer(root: Path, base: Ba
         assert all((fresh[n] == again[n]).all() for n in fresh)
 
 
-def test_hooks_are_never_doubled_nor_left_behind(base: Base) -> None:
+@pytest.mark.parametrize("gradients", ["fused", "hooks"])
+def test_nothing_is_put_on_the_model_twice_nor_left_behind(base: Base, gradients: GradientRule) -> None:
     state = AdapterState.initial(schema_of(base), seed=7)
     module = base.adapt(state.schema, ("lora_B",)).module
 
-    def hooks() -> int:
-        return sum(len(m._forward_hooks) + len(m._backward_hooks) for m in module.modules())
+    def traces() -> int:
+        hooks = sum(len(m._forward_hooks) + len(m._backward_hooks) for m in module.modules())
+        return hooks + sum("forward" in vars(m) for m in module.modules())
 
     during = []
-    for trainer in (Trainer(base), Trainer(base)):
+    for trainer in (Trainer(base, gradients=gradients), Trainer(base, gradients=gradients)):
         for _ in range(2):
             trainer.train(
                 plan_of(state, trains=("lora_B",)),
@@ -147,10 +149,33 @@ def test_hooks_are_never_doubled_nor_left_behind(base: Base) -> None:
                 data(),
                 source=SystemRandom(),
                 noise=SecureNoise(),
-                report=lambda done, steps: during.append(hooks()),
+                report=lambda done, steps: during.append(traces()),
             )
-            assert hooks() == 0
-    assert set(during) == {2 * len(state.schema.part("lora_B"))}
+            assert traces() == 0
+    layers = len(state.schema.part("lora_B"))
+    assert set(during) == {layers if gradients == "fused" else 2 * layers}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_way_to_form_gradients_gives_the_same_update(root: Path, kind: TinyKind) -> None:
+    base = Base.load(root / kind, device="cpu")
+    state = AdapterState.initial(schema_of(base, kind), seed=7)
+    plan = plan_of(state, optimiser=Optimiser(name="sgd", learning_rate=0.5))
+    usual = seeded_round(Trainer(base), plan, state)
+    for trainer in (
+        Trainer(base, gradients="hooks"),
+        Trainer(base, micro_batch=2),
+        Trainer(base, checkpointing=True),
+        Trainer(base, gradients="hooks", checkpointing=True),
+    ):
+        found = seeded_round(trainer, plan, state)
+        assert all(np.allclose(found[n], usual[n], rtol=0, atol=2e-6) for n in usual)
+        assert not any(m.training for m in base.model.modules())
+
+
+def test_an_unknown_way_to_form_gradients_is_refused(base: Base) -> None:
+    with pytest.raises(ConfigError, match="fused or hooks; got 'ghost'"):
+        Trainer(base, gradients="ghost")  # type: ignore[arg-type]
 
 
 def test_what_was_proven_of_a_model_is_not_proven_again(base: Base) -> None:

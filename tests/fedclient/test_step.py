@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,25 +10,23 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from torch import nn
 from torch.utils.data import DataLoader
 
 from domains.language import Adapted, Base, Encoded
 from fedclient._hooks import ExampleGradients
 from fedclient.dataset import PrivateDataset
 from fedclient.step import train
-from fedcore.adapter import AdapterSchema
 from fedcore.errors import ConfigError, PrivacyError, SamplerMismatch, UnsupportedModel
 from fedcore.privacy.noise import DoubleArray, SecureNoise, UnsafeNoNoise, UnsafeSeededNoise
-from fedcore.privacy.plan import UNSAFE_NO_NOISE, PrivacyPlan
-from fedcore.privacy.sampling import PoissonUnits, SystemRandom, UnsafeSeeded
-from fedcore.privacy.units import PrivacyUnit
+from fedcore.privacy.plan import PrivacyPlan
+from fedcore.privacy.sampling import PoissonUnits, SystemRandom, TruncatedPoissonUnits, UnsafeSeeded
 from fedcore.round import Optimiser
-from simulations.tiny import KINDS, TARGETS, TinyKind, make_tiny_base
+from simulations.tiny import KINDS, TinyKind, make_tiny_base
 from tests.reference import clipped_sum as twin
+from tests.reference.models import GivenGradients, adapt, plan, sequences
+from tests.reference.observed import steps_of
 
 SGD = Optimiser(name="sgd", learning_rate=1.0)
-ALL = ("lora_A", "lora_B", "head")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -46,45 +43,7 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[TinyKind, Base]:
     return {kind: Base.load(make_tiny_base(root / kind, kind), device="cpu") for kind in KINDS}
 
 
-def adapt(base: Base, kind: TinyKind, trains: tuple[str, ...] = ALL, seed: int = 1) -> Adapted:
-    """An adapter with random values everywhere, so that no gradient vanishes."""
-    schema = AdapterSchema.for_base(base.card, rank=2, alpha=4, targets=TARGETS[kind])
-    adapted = base.adapt(schema, trains)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for p in adapted.parameters.values():
-            p.copy_(torch.randn(p.shape, generator=generator) * 0.1)
-    return adapted
-
-
-def sequences(shape: list[list[int]], seed: int) -> PrivateDataset:
-    """A data set whose units have examples of the given lengths, of random tokens."""
-    generator = np.random.default_rng(seed)
-
-    def example(length: int) -> Encoded:
-        ids = tuple(int(t) for t in generator.integers(3, 380, length))
-        return Encoded(ids=ids, labels=(-100, *ids[1:]), label=int(generator.integers(0, 3)))
-
-    return PrivateDataset(tuple(tuple(example(n) for n in unit) for unit in shape))
-
-
 DATA = sequences([[9, 4], [3], [12, 5, 7, 2], [6], [2], [8, 8]], seed=0)
-
-
-def plan(**changes: Any) -> PrivacyPlan:
-    """Everyone sampled, no noise, one step, a clip norm that some units pass and others do not."""
-    fields: dict[str, Any] = {
-        "unit": PrivacyUnit(key="patient"),
-        "sampling_rate": 1.0,
-        "steps_per_round": 1,
-        "expected_batch_units": 1.0,
-        "examples_per_unit": 100,
-        "clip_norm_l2": 1.0,
-        "noise_multiplier": 0.0,
-        "delta": 1e-5,
-        "mechanism": UNSAFE_NO_NOISE,
-    }
-    return PrivacyPlan(**{**fields, **changes})
 
 
 def values(adapted: Adapted) -> dict[str, torch.Tensor]:
@@ -182,6 +141,7 @@ class Constant:
     """A noise source that adds the same number everywhere and remembers what it was asked."""
 
     mechanism: ClassVar[str] = "gaussian"
+    origin: ClassVar[str] = "test"
 
     def __init__(self) -> None:
         self.asked: list[tuple[tuple[int, ...], float]] = []
@@ -198,7 +158,7 @@ def test_noise_of_the_plan_is_added_once_a_step(bases: dict[TinyKind, Base], mic
     found = step_of(adapted, DATA, noisy, noise=noise, micro_batch=micro_batch)
     expected = twin.clipped_sum(adapted, DATA.units, 0.5)
     assert_close(found, {n: g + 0.125 for n, g in expected.items()})
-    assert noise.asked == [(tuple(p.shape), 0.7 * 0.5) for p in adapted.parameters.values()]
+    assert noise.asked == [((sum(p.numel() for p in adapted.parameters.values()),), 0.7 * 0.5)]
 
 
 def test_an_empty_batch_takes_a_noisy_step(bases: dict[TinyKind, Base]) -> None:
@@ -206,7 +166,7 @@ def test_an_empty_batch_takes_a_noisy_step(bases: dict[TinyKind, Base]) -> None:
     empty = plan(mechanism="gaussian", noise_multiplier=1.0, sampling_rate=1e-12, steps_per_round=2)
     found = step_of(adapted, DATA, empty, noise=noise)
     assert all(np.allclose(g, 0.25, atol=1e-6) for g in found.values())
-    assert len(noise.asked) == 2 * len(found)
+    assert len(noise.asked) == 2
 
 
 def test_seeded_rounds_repeat_and_secure_ones_do_not(bases: dict[TinyKind, Base]) -> None:
@@ -297,8 +257,11 @@ class LookAlike:
         None,
         PoissonUnits(sampling_rate=0.5, units=len(DATA), source=SystemRandom()),
         PoissonUnits(sampling_rate=1.0, units=len(DATA) + 1, source=SystemRandom()),
+        TruncatedPoissonUnits(
+            sampling_rate=1.0, units=len(DATA), batch_limit=3, largest_units=9, source=SystemRandom()
+        ),
     ],
-    ids=["shuffled DataLoader", "list", "look-alike", "nothing", "another rate", "another data set"],
+    ids=["shuffled DataLoader", "list", "look-alike", "nothing", "another rate", "another data set", "truncated"],
 )
 def test_batches_that_are_not_accounted_for_are_refused(bases: dict[TinyKind, Base], batches: Any) -> None:
     adapted = adapt(bases["llama"], "llama")
@@ -306,6 +269,66 @@ def test_batches_that_are_not_accounted_for_are_refused(bases: dict[TinyKind, Ba
     with pytest.raises(SamplerMismatch):
         train(adapted, DATA, plan(), SGD, batches=batches, noise=UnsafeNoNoise())
     assert all(torch.equal(before[n], p) for n, p in adapted.parameters.items())
+
+
+class Recording:
+    """A source of noise that remembers what it was asked and what it gave."""
+
+    mechanism: ClassVar[str] = "gaussian"
+    origin: ClassVar[str] = "test"
+
+    def __init__(self, seed: int) -> None:
+        self._inner = UnsafeSeededNoise(seed)
+        self.asked: list[tuple[tuple[int, ...], float]] = []
+        self.given: list[DoubleArray] = []
+
+    def gaussian(self, shape: tuple[int, ...], std: float) -> DoubleArray:
+        self.asked.append((shape, std))
+        self.given.append(self._inner.gaussian(shape, std))
+        return self.given[-1]
+
+
+def test_neighbouring_data_differ_in_what_is_noised_alone(bases: dict[TinyKind, Base]) -> None:
+    adapted = adapt(bases["llama"], "llama")
+    privacy = plan(mechanism="gaussian", noise_multiplier=1.0, clip_norm_l2=0.5, expected_batch_units=2.0)
+    seen = []
+    for data in (DATA, PrivateDataset(DATA.units[1:]), PrivateDataset((*DATA.units, *DATA.units))):
+        noise, told = Recording(5), []
+        moved = step_of(adapted, data, privacy, noise=noise, report=lambda *done, told=told: told.append(done))
+        total = twin.clipped_sum(adapted, data.units, 0.5)
+        seen.append((moved, noise, told, total))
+    moved, noise, told, total = seen[0]
+    for other_moved, other_noise, other_told, other_total in seen[1:]:
+        assert other_noise.asked == noise.asked
+        assert all(np.array_equal(a, b) for a, b in zip(noise.given, other_noise.given, strict=True))
+        assert other_told == told
+        assert {n: (t.shape, t.dtype) for n, t in moved.items()} == {
+            n: (t.shape, t.dtype) for n, t in other_moved.items()
+        }
+        # What became of the parameters differs by the difference of the sums, and by nothing else.
+        difference = {n: 2.0 * (moved[n] - other_moved[n]) for n in moved}
+        assert_close(difference, {n: total[n] - other_total[n] for n in total})
+
+
+def test_a_step_with_more_units_than_rounding_allows_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fedclient.step.LARGEST_BATCH_UNITS", 5)
+    gradients = GivenGradients(torch.ones(6, 2))
+    before = gradients.parameters[0].detach().clone()
+    with pytest.raises(PrivacyError, match="more units") as refusal:
+        steps_of(gradients, gradients.data, plan(), micro_batch=2)
+    assert "6" not in str(refusal.value)  # The number of units drawn is private.
+    assert torch.equal(before, gradients.parameters[0])
+    steps_of(GivenGradients(torch.ones(5, 2)), GivenGradients(torch.ones(5, 2)).data, plan(), micro_batch=2)
+
+
+@pytest.mark.parametrize("micro_batch", [1, 2, 3, 5, 64])
+def test_a_unit_of_more_sequences_than_a_micro_batch_is_clipped_once(
+    bases: dict[TinyKind, Base], micro_batch: int
+) -> None:
+    adapted = adapt(bases["llama"], "llama")
+    data = sequences([[5, 6, 7, 5, 4], [3, 3]], seed=3)
+    found = step_of(adapted, data, plan(clip_norm_l2=0.1), micro_batch=micro_batch)
+    assert_close(found, twin.clipped_sum(adapted, data.units, 0.1))
 
 
 @pytest.mark.parametrize(
@@ -324,105 +347,6 @@ def test_noise_that_is_not_the_plans_mechanism_is_refused(
 def test_a_micro_batch_out_of_range_is_refused(bases: dict[TinyKind, Base], micro_batch: Any) -> None:
     with pytest.raises(ConfigError):
         step_of(adapt(bases["llama"], "llama"), DATA, plan(), micro_batch=micro_batch)
-
-
-class Odd:
-    """A stand-in for `Adapted` around any module that turns (sequences, 4) into (sequences, outputs)."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self.parameters = dict(module.named_parameters())
-        self.module = nn.ModuleList([module, nn.Linear(1, 1).requires_grad_(False)])
-        self.base = SimpleNamespace(device=torch.device("cpu"), card=SimpleNamespace(name="odd"))
-
-    def sequence_losses(self, batch: Any) -> torch.Tensor:
-        ids = nn.functional.pad(batch.input_ids, (0, 4))[:, :4].float()
-        return (self.module[0](ids) ** 2).flatten(1).sum(1)
-
-
-class Mixing(nn.Module):
-    """Subtracts the batch's mean, so that every example's loss depends on the others."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear = nn.Linear(4, 3)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        out = self.linear(x)
-        return out - out.mean(dim=0, keepdim=True)
-
-
-class Flattening(nn.Module):
-    """Shows its layer one row a token instead of one a sequence, as experts do."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear = nn.Linear(2, 3)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.linear(x.reshape(-1, 2)).reshape(len(x), -1)
-
-
-class Bypassing(nn.Module):
-    """Uses a layer's weight without calling the layer."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear = nn.Linear(4, 3)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.linear(x) + x @ self.linear.weight.t()
-
-
-class Own(nn.Module):
-    """Trains a tensor of its own, for which there is no rule."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(4))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x * self.scale
-
-
-@pytest.mark.parametrize("module", [Mixing(), Flattening(), Bypassing(), Own(), nn.PReLU()])
-def test_a_model_without_exact_gradients_of_examples_is_refused(module: nn.Module) -> None:
-    gradients = ExampleGradients(Odd(module))  # type: ignore[arg-type]
-    with pytest.raises(UnsupportedModel), gradients.active():
-        pass
-    assert not any(m._forward_hooks or m._backward_hooks for m in module.modules())
-
-
-@pytest.mark.parametrize(
-    "module", [nn.Linear(4, 3), nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.Tanh(), nn.Linear(4, 1))]
-)
-def test_layers_with_an_exact_rule_are_accepted(module: nn.Module) -> None:
-    with ExampleGradients(Odd(module)).active():  # type: ignore[arg-type]
-        pass
-
-
-def test_the_proof_leaves_the_adapter_as_it_was(bases: dict[TinyKind, Base]) -> None:
-    adapted = adapt(bases["gpt2"], "gpt2")
-    before = values(adapted)
-    with ExampleGradients(adapted).active():
-        pass
-    assert all(torch.equal(before[n], p) for n, p in adapted.parameters.items())
-
-
-def test_a_tensor_outside_the_adapter_that_trains_is_refused(bases: dict[TinyKind, Base]) -> None:
-    adapted = adapt(bases["llama"], "llama")
-    stray = adapted.base.model.get_input_embeddings().weight
-    stray.requires_grad_(True)
-    try:
-        with pytest.raises(UnsupportedModel, match="not part of the adapter"):
-            step_of(adapted, DATA, plan())
-    finally:
-        stray.requires_grad_(False)
-
-
-def test_an_adapter_in_half_precision_is_refused(bases: dict[TinyKind, Base]) -> None:
-    module = nn.Linear(4, 3, dtype=torch.bfloat16)
-    with pytest.raises(UnsupportedModel, match="float32"), ExampleGradients(Odd(module)).active():  # type: ignore[arg-type]
-        pass
 
 
 def test_an_adapter_on_a_bfloat16_base_is_clipped_in_float32(bases: dict[TinyKind, Base]) -> None:

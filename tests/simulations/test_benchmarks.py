@@ -11,12 +11,17 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+from typer.testing import CliRunner
 
-from fedcore.errors import LinkError
+from fedcore.errors import ConfigError, LinkError
+from simulations.benchmarks import dp_step, step_meters, step_methods
+from simulations.benchmarks.dp_step import StepBenchmark, StepRow, parse_shape
 from simulations.benchmarks.in_process import in_process_rounds
 from simulations.benchmarks.processes import Processes, program
 from simulations.benchmarks.round import overhead
 from simulations.benchmarks.work import Timing, Work
+from simulations.commands import bench
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 
@@ -97,6 +102,135 @@ def test_flwr_run_works_out_of_the_box(tmp_path: Path) -> None:
     assert found is not None
     assert (Path(found[1]) / "results.json").is_file()
     shutil.rmtree(found[1])
+
+
+METHODS = ("non_private", "concordat", "opacus_hooks", "opacus_ghost", "opacus_functorch")
+
+
+def test_every_way_of_a_step_is_measured_on_every_shape_in_one_run() -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        done = CliRunner().invoke(bench, ["dp-step", "--quick", "--shape", "8x16", "--json"])
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    assert done.exit_code == 0, done.output
+    value = json.loads(done.stdout)
+    found = [(r["shape"], r["method"], r["records_per_unit"]) for r in value["rows"]]
+    assert found == [*(("8x16", method, 1) for method in METHODS), ("8x16", "concordat", 4)]
+    for row in value["rows"]:
+        assert row["cpu_s"] > 0
+        assert row["peak_mb"] > 0
+        assert row["tokens_per_s"] > 0
+        assert 0 < row["floor_share"] < 1
+        assert (row["cpu_ratio"], row["memory_ratio"]) == (1, 1) or row["method"] != "non_private"
+    assert {"median_cpu_ratio", "worst_cpu_ratio", "worst_memory_ratio", "opacus_hooks_median_cpu_ratio"} < set(value)
+    # What is known of a step of any size: a second backward pass cannot be free.
+    ghost = [r["cpu_ratio"] for r in value["rows"] if r["method"] == "opacus_ghost"]
+    assert max(ghost) > 1.2
+    assert value["device_note"].startswith("no CUDA device") == (not torch.cuda.is_available())
+
+
+def row(method: str, cpu: float, memory: float = 1.0) -> StepRow:
+    return StepRow(
+        shape="8x16",
+        base="tiny-llama",
+        method=method,
+        records_per_unit=1,
+        units=8,
+        cpu_ratio=cpu,
+        memory_ratio=memory,
+        cpu_s=1.0,
+        peak_mb=1.0,
+        tokens_per_s=1.0,
+        floor_share=0.5,
+    )
+
+
+def test_what_is_said_of_our_step_is_said_of_its_rows_alone() -> None:
+    rows = [row("non_private", 1.0), row("opacus_hooks", 1.2, 2.0), row("opacus_hooks", 1.4)]
+    rows += [row("concordat", 1.03, 1.02), row("concordat", 0.97, 1.08), row("concordat", 1.01)]
+    done = StepBenchmark(rows=tuple(rows), device_rows=(), device_note="none", repetitions=1, torch="2").to_dict()
+    names = ("median_cpu_ratio", "worst_cpu_ratio", "worst_memory_ratio", "opacus_hooks_median_cpu_ratio")
+    assert tuple(done[name] for name in names) == (1.01, 1.03, 1.08, 1.3)
+
+
+@pytest.mark.parametrize("text", ["32", "32x", "x128", "0x8", "4x1", "axb", "6x16", "8x8x8", "-4x8", "8x99999"])
+def test_a_shape_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="a shape is not known"):
+        parse_shape(text)
+
+
+def test_shapes_are_sequences_by_tokens() -> None:
+    assert parse_shape("32x128") == (32, 128)
+    assert dp_step.SHAPES == ((32, 128), (8, 512), (128, 32))
+
+
+def test_a_private_step_of_the_bench_moves_the_adapter_by_the_real_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = step_methods.write_llama(tmp_path / "m", hidden=32, inner=48, layers=1, heads=4, vocabulary=400)
+    work = step_methods.StepWork(base=base, sequences=8, tokens=12)
+    calls = []
+    real = step_methods.train
+
+    def spy(adapted: object, dataset: object, plan: object, *rest: object, **options: object) -> None:
+        calls.append((plan, len(dataset), options["noise"]))  # type: ignore[arg-type]
+        real(adapted, dataset, plan, *rest, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(step_methods, "train", spy)
+    with step_methods.METHODS["concordat"](work, 4) as step:
+        step()
+    ((plan, units, noise),) = calls
+    assert units == 2
+    assert type(noise).__name__ == "SecureNoise"
+    assert (plan.examples_per_unit, plan.noise_multiplier, plan.sampling_rate, plan.steps_per_round) == (4, 1.0, 1.0, 1)
+
+
+def test_the_batch_is_the_same_for_everyone_and_has_padding() -> None:
+    work = step_methods.StepWork(base=Path("m"), sequences=8, tokens=30)
+    first, again = work.examples(400), work.examples(400)
+    assert [e.ids for e in first] == [e.ids for e in again]
+    lengths = [len(e.ids) for e in first]
+    assert max(lengths) == 30
+    assert 10 <= min(lengths) < 30
+
+
+def test_peak_memory_counts_what_is_held_at_once() -> None:
+    def step() -> None:
+        one = torch.zeros(1_000_000)
+        del one
+        two = torch.zeros(500_000)
+        three = torch.ones(750_000)
+        del two, three
+
+    assert step_meters.peak_bytes(step) == pytest.approx(5_000_000, rel=0.01)
+
+
+def test_the_meters_keep_standard_output_clean(capfd: pytest.CaptureFixture[str]) -> None:
+    step_meters.peak_bytes(lambda: None)
+    os.write(1, b"after")
+    assert capfd.readouterr().out == "after"
+
+
+def test_operations_are_those_of_the_products() -> None:
+    a, b = torch.ones(7, 5, requires_grad=True), torch.ones(5, 3)
+    assert step_meters.operations(lambda: torch.mm(a, b).sum().backward()) == 2 * (2 * 7 * 5 * 3)  # type: ignore[no-untyped-call]
+
+
+def test_cpu_time_is_of_this_process_and_not_of_the_clock() -> None:
+    assert step_meters.cpu_seconds(lambda: time.sleep(0.3)) < 0.2
+    assert step_meters.matmul_flops_per_s(64) > 1e6
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_layers_of_a_large_model_are_measured_on_a_gpu() -> None:
+    measured = dp_step.measure(None, shapes=(), repetitions=5)
+    ours = [r for r in measured.device_rows if r.method == "concordat"]
+    assert {r.base for r in ours} == {"7b-layers bfloat16", "7b-layers 4bit"}
+    assert all(r.cpu_ratio <= 1.10 for r in ours)
 
 
 def _superlinks(port: int) -> set[int]:
