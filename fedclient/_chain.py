@@ -3,6 +3,9 @@
 A **Chain** is a SQLite file whose entries each hold the SHA-256 of the one before; a separate row holds the
 newest. Whoever reads it folds the entries into a state of its own, which is checked and brought up to date
 at the start of every transaction. The chain knows nothing of budgets.
+
+Times never run backwards: an entry is at least as late as the one before it, whatever the clock says, so
+that a clock that is put back cannot make old entries look young or young ones old.
 """
 
 import math
@@ -23,7 +26,10 @@ from fedcore.errors import InvalidPlan, LedgerError
 __all__ = ["Chain", "Entry", "from_json", "tampered", "to_json"]
 
 _APPLICATION_ID = 0x434E4344
-_VERSION = 1
+_VERSION = 2
+_OLDER = (1,)
+"""Versions whose files are read as they are; one that is opened to be written gets this version's number."""
+
 _BUSY_S = 120.0
 _START = "0" * 64
 _SCHEMA = (
@@ -67,15 +73,23 @@ class Chain(Generic[State]):
         empty: Makes the state before the first entry.
         tables: Statements that make further tables beside the chain, in a new file.
         read_only: Whether transactions that write are impossible.
+        clock: The time now.
     Raises:
         LedgerError: Not such a file, or it cannot be opened.
     """
 
     def __init__(
-        self, path: Path, *, empty: Callable[[], State], tables: tuple[str, ...] = (), read_only: bool = False
+        self,
+        path: Path,
+        *,
+        empty: Callable[[], State],
+        tables: tuple[str, ...] = (),
+        read_only: bool = False,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.path = path
         self._empty = empty
+        self._clock = clock
         self._lock = threading.RLock()
         with _mapped(path):
             self.db = _read(path) if read_only else _open(path, tables)
@@ -101,9 +115,13 @@ class Chain(Generic[State]):
                     self.db.execute("ROLLBACK")
                 raise
 
+    def now(self) -> datetime:
+        """The clock's time in whole seconds, but never before the newest entry; inside a transaction."""
+        return max(self._last, self._clock().replace(microsecond=0))
+
     def append(self, dataset: str, kind: str, body: Mapping[str, Any]) -> Entry:
         """Add an entry, with the time, inside a transaction that writes."""
-        data = canonical.encode({**body, "at": datetime.now(UTC).isoformat(timespec="seconds")})
+        data = canonical.encode({**body, "at": self.now().isoformat(timespec="seconds")})
         seq, previous = self._seq + 1, self._hash
         row = (seq, dataset, kind, data, previous, _link(seq, dataset, kind, data, previous))
         self.db.execute("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?)", row)
@@ -131,6 +149,7 @@ class Chain(Generic[State]):
 
     def _reset(self) -> None:
         self._seq, self._hash, self._state = 0, _START, self._empty()
+        self._last = datetime.min.replace(tzinfo=UTC)
 
     def _follow(self) -> list[Entry]:
         """Check and fold what was appended since; the newest entry must be the head."""
@@ -152,6 +171,7 @@ class Chain(Generic[State]):
                 raise tampered(self.path, f"entry {self._seq + 1} was changed, removed or added")
             body = MappingProxyType(dict(canonical.decode(data)))
             entry = Entry(seq=seq, dataset=dataset, kind=kind, body=body, previous=previous, hash=digest)
+            self._last = max(self._last, datetime.fromisoformat(body["at"]))
             self._state.take(entry)
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError, InvalidPlan) as error:
             raise tampered(self.path, f"entry {self._seq + 1} cannot be read") from error
@@ -191,14 +211,19 @@ def _open(path: Path, tables: tuple[str, ...]) -> sqlite3.Connection:
         db.execute("PRAGMA journal_mode = WAL")
         # FULL: a transaction that returned is on the disk, whatever happens to process or machine next.
         db.execute("PRAGMA synchronous = FULL")
+        # Every transaction also reaches the file itself, so that a copy of this one file is a whole backup,
+        # also of a process that was killed.
+        db.execute("PRAGMA wal_autocheckpoint = 1")
         db.execute("BEGIN IMMEDIATE")
         if db.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
             for statement in (*_SCHEMA, *tables):
                 db.execute(statement)
             db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
             db.execute(f"PRAGMA user_version = {_VERSION}")
+        elif _require_ledger(db, path) in _OLDER:
+            # From here on it may hold entries that an older version does not know.
+            db.execute(f"PRAGMA user_version = {_VERSION}")
         db.execute("COMMIT")
-        _require_ledger(db, path)
     except (sqlite3.Error, LedgerError):
         db.close()
         raise
@@ -218,14 +243,15 @@ def _read(path: Path) -> sqlite3.Connection:
     return db
 
 
-def _require_ledger(db: sqlite3.Connection, path: Path) -> None:
-    """Refuse another program's file, or another version's."""
+def _require_ledger(db: sqlite3.Connection, path: Path) -> int:
+    """Refuse another program's file, or a newer version's; returns the file's version."""
     found = []
     for pragma in ("PRAGMA application_id", "PRAGMA user_version"):
         with closing(db.execute(pragma)) as cursor:
             found.append(cursor.fetchone()[0])
-    if found != [_APPLICATION_ID, _VERSION]:
+    if found[0] != _APPLICATION_ID or found[1] not in (*_OLDER, _VERSION):
         raise LedgerError(f"{path} is not a ledger of this version", do="check the path; never delete a ledger")
+    return int(found[1])
 
 
 @contextmanager

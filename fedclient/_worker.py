@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
-from fedclient.session import Institution, run_round
+from fedclient.approvals import Consent
+from fedclient.session import Institution, audited, run_round
 from fedclient.settings import NodeSettings
 from fedcore.enrolment import CoordinatorCard
-from fedcore.errors import ConcordatError
+from fedcore.errors import ConcordatError, LedgerError
 from fedcore.identity import PublicIdentity, SigningIdentity
 from fedcore.round import RoundPlan
 from fedcore.wire import Envelope, read_plan
@@ -49,7 +50,7 @@ class Stepped:
 
 @dataclass(frozen=True, kw_only=True)
 class Replied:
-    """A plan's answer."""
+    """A plan's answer, or that a receipt came."""
 
     envelope: Envelope
 
@@ -92,7 +93,7 @@ class Worker:
         return self._process.is_alive()
 
     def ask(self, envelope: Envelope) -> None:
-        """Hand it a plan."""
+        """Hand it a plan or a receipt."""
         self._pipe.send(envelope)
 
     def next(self, timeout_s: float) -> Event | None:
@@ -127,6 +128,7 @@ def _work(settings: NodeSettings, bases: Path, pipe: Connection) -> None:
     except ConcordatError as error:
         pipe.send(Failed(kind=type(error), message=str(error)))
         return
+    _look_at_receipts(institution)
     pipe.send(Ready())
     while True:
         try:
@@ -136,6 +138,14 @@ def _work(settings: NodeSettings, bases: Path, pipe: Connection) -> None:
         _announce(envelope, institution, pipe)
         answer = run_round(envelope, institution, lambda step, steps: pipe.send(Stepped(step=step, steps=steps)))
         pipe.send(Replied(envelope=answer))
+
+
+def _look_at_receipts(institution: Institution) -> None:
+    """Say at once when the ledger is behind its receipts; every plan is refused until that is resolved."""
+    try:
+        institution.receipts.check(institution.ledger)
+    except LedgerError as error:
+        logging.getLogger(__name__).error("no plan will be answered: %s", error)
 
 
 def _end_with_parent() -> None:
@@ -191,8 +201,10 @@ def _institution(settings: NodeSettings, bases: Path) -> Institution:
         name=settings.name,
         identity=identity,
         coordinator=PublicIdentity(card.identity),
-        policy=settings.policy,
+        policy=Consent(settings.policy, coordinator=card.fingerprint, approvals=ledger, pending=settings.files.pending),
         ledger=ledger,
-        trainer=Trainer(base, micro_batch=chosen.micro_batch),
+        trainer=Trainer(base, micro_batch=chosen.micro_batch, gradients=chosen.gradients),
         dataset=dataset,
+        audit=audited,
+        receipts_path=settings.files.receipts,
     )

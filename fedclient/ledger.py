@@ -9,86 +9,56 @@ never knows a record, a model or the network.
     ledger.commit(reservation, reply)           # the reply is kept: the same question, the same answer
 
 Durability. Write-ahead log with `synchronous=FULL`: a reservation that was returned is on the disk, so
-`kill -9` or a power cut at any point can cost a reservation but never hides one. Reservations of several
-processes are made one after the other under SQLite's write lock.
+`kill -9`, a power cut or a full disk at any point can cost a reservation but never hides one. Reservations
+of several processes are made one after the other under SQLite's write lock.
 
 Tampering. Every entry holds the SHA-256 of the one before it, and a separate row holds the newest; a
 changed, removed, added or reordered entry breaks the chain and stops the node. The chain has no secret:
-who may write the file can write a new one, or put back an older copy (see SECURITY.md).
+who may write the file can write a new one, or put back an older copy. That is what receipts are for: the
+coordinator signs the hashes of entries, and `receipts.py` finds those that this ledger lacks. Each
+dataset's page starts with a random salt, so that a hash that leaves tells nothing of what it is over.
 """
 
-import hashlib
-import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol, final
+from typing import Any, final
 
-from fedclient import accountant
-from fedclient._book import Account, Book, Page
+from fedclient import _replies, accountant
+from fedclient._book import Account, Approval, Book, JobAccount, Lost, Moment, Page
+from fedclient._budget import Accountant, BudgetLimit, Reservation, require_affordable
 from fedclient._chain import Chain, Entry, tampered, to_json
-from fedcore.errors import BudgetExhausted, ConfigError, LedgerError, PlanRefused
+from fedclient._replies import KEPT_REPLIES
+from fedcore.errors import LedgerError, PlanRefused
 from fedcore.manifest import PrivacySpend
-from fedcore.privacy.accounting import DpEvent
+from fedcore.privacy.accounting import DpEvent, merge
 from fedcore.privacy.units import PrivacyUnit
 from fedcore.round import RoundPlan
 from fedcore.wire import Envelope
 
-__all__ = ["KEPT_REPLIES", "Account", "Accountant", "BudgetLimit", "Entry", "Ledger", "Reservation", "read_accounts"]
-
-KEPT_REPLIES = 16
-"""How many of the newest replies to a dataset's plans are kept."""
-
-_TABLES = (
-    "CREATE TABLE replies (dataset TEXT NOT NULL, plan TEXT NOT NULL, seq INTEGER NOT NULL, kind TEXT NOT NULL,"
-    " header BLOB NOT NULL, signature BLOB NOT NULL, body BLOB NOT NULL, PRIMARY KEY (dataset, plan))",
-)
-
-
-class Accountant(Protocol):
-    """Epsilon of events; may stop early with any figure above `enough`."""
-
-    def __call__(self, events: Iterable[DpEvent], delta: float, *, enough: float = math.inf) -> float:
-        """See `fedclient.accountant.epsilon`."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class BudgetLimit:
-    """What an institution allows to be spent on a dataset, over all jobs.
-
-    Args:
-        epsilon: > 0. Infinity, for research without privacy, is never read from a settings file.
-        delta: In (0, 1), at which epsilon is stated; it stays that of the dataset's first entry.
-    Raises:
-        ConfigError: A number is out of range.
-    """
-
-    epsilon: float
-    delta: float
-
-    def __post_init__(self) -> None:
-        if not self.epsilon > 0:
-            raise ConfigError("the budget's epsilon is out of range", expected="a number above 0")
-        if not 0 < self.delta < 1:
-            raise ConfigError("the budget's delta is out of range", expected="a number in (0, 1), such as 1e-5")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reservation:
-    """Spent budget, not answered yet; `epsilon` is that of everything up to and with it."""
-
-    seq: int
-    job_id: str
-    plan_digest: str
-    epsilon: float
+__all__ = [
+    "KEPT_REPLIES",
+    "Account",
+    "Accountant",
+    "Approval",
+    "BudgetLimit",
+    "Entry",
+    "JobAccount",
+    "Ledger",
+    "Lost",
+    "Moment",
+    "Reservation",
+    "read_accounts",
+]
 
 
 @final
 class Ledger:
     """The budget of one dataset in a ledger file. Make one with `Ledger.open`; threads may share it.
 
-    A process that forks must open its own afterwards: SQLite forbids sharing a connection.
+    A process that forks must close it first, and open its own afterwards: SQLite forbids carrying a connection
+    over a fork, even unused, and a file that is worked on in this way is damaged.
     """
 
     def __init__(self, chain: Chain[Book], dataset: str, cost: Accountant) -> None:
@@ -105,6 +75,7 @@ class Ledger:
         unit: PrivacyUnit,
         limit: BudgetLimit,
         cost: Accountant = accountant.epsilon,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> "Ledger":
         """Open the ledger file, made if missing, after checking its chain; a changed limit is recorded.
 
@@ -112,15 +83,16 @@ class Ledger:
             path: The file.
             dataset: Name of the records whose budget this is. Other records need another name.
             unit: Whom the promise protects.
-            limit: What may be spent. Its epsilon may change from one opening to the next, its delta not.
+            limit: What may be spent. Its epsilons may change from one opening to the next, its delta not.
             cost: Epsilon of events.
+            clock: The time now.
         Raises:
             LedgerError: Not a ledger, damaged or changed by another hand; or it protects another unit, or
                 at another delta, than is asked for.
         """
         if not dataset.strip():
             raise LedgerError("a ledger needs the name of its dataset", do="set [records] dataset")
-        ledger = cls(Chain(path, empty=Book, tables=_TABLES), dataset, cost)
+        ledger = cls(Chain(path, empty=Book, tables=(_replies.TABLE,), clock=clock), dataset, cost)
         try:
             ledger._enter(unit, limit)
         except LedgerError:
@@ -128,40 +100,59 @@ class Ledger:
             raise
         return ledger
 
-    def reserve(self, plan: RoundPlan) -> Reservation:
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._chain.path
+
+    @property
+    def dataset(self) -> str:
+        """Name of the records whose budget this is."""
+        return self._dataset
+
+    def reserve(self, plan: RoundPlan, *, coordinator: str = "") -> Reservation:
         """Spend what a round of the plan costs, before a record is read.
 
         Guarantee: when this returns, the cost is on the disk, and all reservations of this dataset
-        together, this one included, cost at most the limit. When it raises, nothing changed.
+        together, this one included, cost at most the limit; those of the last 365 days at most the yearly
+        one. When it raises, nothing changed.
 
+        Args:
+            plan: The round.
+            coordinator: Key of the one that asks, hexadecimal: two may use the same name for a job.
         Raises:
-            BudgetExhausted: The round would pass the limit.
+            BudgetExhausted: The round would pass a limit.
             PlanRefused: "unit_mismatch": the plan protects another unit than the ledger accounts for.
                 "already_answered": the plan was answered before.
             AccountantMismatch: The cost is not known for certain.
+            LedgerError: The entry cannot be written, such as on a full disk.
         """
         event = plan.privacy.event()
         with self._chain.transaction() as book:
             page = book.pages[self._dataset]
             self._check(plan, page)
-            cost = self._cost([*page.events, event], page.delta, enough=page.limit)
-            if not cost <= page.limit:
-                raise BudgetExhausted(
-                    f"round {plan.round} of {plan.job_id} would pass the budget of {self._dataset}",
-                    expected=f"epsilon at most {page.limit:g} at delta {page.delta:g}",
-                    got=f"more, with {page.epsilon:.4g} spent before",
-                    do="ask for a plan that costs less, or raise [budget] epsilon in node.toml",
-                )
+            what = f"round {plan.round} of {plan.job_id}"
+            cost = require_affordable(self._cost, page, event, self._chain.now(), what=what)
+            alone = self._cost([*page.tally(plan.job_id, coordinator).events, event], page.delta)
             body = {
                 "job": plan.job_id,
+                "coordinator": coordinator,
                 "round": plan.round,
                 "plan": plan.digest,
                 "event": event.to_dict(),
                 "mechanism": plan.privacy.mechanism,
                 "epsilon": to_json(cost),
+                "epsilon_job": to_json(alone),
             }
             entry = self._chain.append(self._dataset, "reserve", body)
-        return Reservation(seq=entry.seq, job_id=plan.job_id, plan_digest=plan.digest, epsilon=cost)
+        return Reservation(
+            seq=entry.seq,
+            job_id=plan.job_id,
+            coordinator=coordinator,
+            plan_digest=plan.digest,
+            epsilon=cost,
+            head=entry.hash,
+        )
 
     def commit(self, reservation: Reservation, reply: Envelope) -> None:
         """Note that a reservation is answered, and keep the reply, in one transaction.
@@ -171,19 +162,18 @@ class Ledger:
             PlanRefused: "already_answered": another answer to the same plan was committed meanwhile.
         """
         with self._chain.transaction() as book:
-            page = book.pages[self._dataset]
-            if page.reserved.get(reservation.seq) != reservation.plan_digest:
-                raise LedgerError("an answer fits no reservation of this ledger", do="report this as a fault")
+            page = self._reserved(book, reservation)
             if reservation.plan_digest in page.answered:
                 raise PlanRefused("the plan was answered meanwhile", reason="already_answered")
             body = {
                 "job": reservation.job_id,
+                "coordinator": reservation.coordinator,
                 "plan": reservation.plan_digest,
                 "reservation": reservation.seq,
-                "reply": _digest(reply),
+                "reply": _replies.digest(reply),
             }
             entry = self._chain.append(self._dataset, "commit", body)
-            self._keep(reservation.plan_digest, entry.seq, reply)
+            _replies.keep(self._chain.db, self._dataset, reservation.plan_digest, entry.seq, reply)
 
     def kept_reply(self, plan_digest: str) -> Envelope | None:
         """The reply that answered a plan, to be sent again at no cost; only the newest are kept.
@@ -193,29 +183,88 @@ class Ledger:
         """
         with self._chain.transaction(write=False) as book:
             expected = book.pages[self._dataset].answered.get(plan_digest)
-            row = self._chain.db.execute(
-                "SELECT kind, header, signature, body FROM replies WHERE dataset = ? AND plan = ?",
-                (self._dataset, plan_digest),
-            ).fetchone()
-        if row is None:
-            return None
-        reply = Envelope(kind=row[0], header=row[1], signature=row[2], body=row[3])
-        if _digest(reply) != expected:
+            reply = _replies.find(self._chain.db, self._dataset, plan_digest)
+        if reply is not None and _replies.digest(reply) != expected:
             raise tampered(self._chain.path, "a kept reply is not the one that was committed")
         return reply
 
-    def spend(self, institution: str, reservation: Reservation) -> PrivacySpend:
-        """What an institution states in its answer to a reservation: figures from public plans alone."""
-        account = self.account()
-        return PrivacySpend(
-            institution=institution,
-            unit=account.unit.key,
-            relation=account.unit.relation,
-            epsilon=account.epsilon,
-            delta=account.delta,
-            rounds=account.jobs.get(reservation.job_id, 0) + 1,
-            accountant=accountant.ACCOUNTANT,
-        )
+    def spend(
+        self,
+        institution: str,
+        reservation: Reservation,
+        *,
+        noise_source: str,
+        sampling_source: str,
+    ) -> PrivacySpend:
+        """What an institution states in its answer to a reservation: figures from public plans alone.
+
+        Args:
+            institution: Its name.
+            reservation: What is answered.
+            noise_source: Origin of the noise that was added.
+            sampling_source: Origin of the samples that were drawn.
+        Raises:
+            LedgerError: The reservation is not in this ledger.
+        """
+        with self._chain.transaction(write=False) as book:
+            page = self._reserved(book, reservation)
+            tally = page.tally(reservation.job_id, reservation.coordinator)
+            if tally.epsilon is None:
+                raise LedgerError("a reservation states no epsilon of its job", do="report this as a fault")
+            return PrivacySpend(
+                institution=institution,
+                unit=page.unit.key,
+                relation=page.unit.relation,
+                epsilon=page.epsilon,
+                delta=page.delta,
+                rounds=tally.answered + 1,
+                epsilon_job=tally.epsilon,
+                events=merge(tally.events),
+                accountant=accountant.ACCOUNTANT,
+                noise_source=noise_source,
+                sampling_source=sampling_source,
+            )
+
+    def held(self, heads: Iterable[str]) -> Mapping[str, int]:
+        """Those of some entries' hashes that the whole file holds, whichever dataset's they are.
+
+        Returns:
+            Hash -> number of the entry that has it, or that was re-entered for it.
+        """
+        with self._chain.transaction(write=False) as book:
+            return {h: book.hashes[h] for h in heads if h in book.hashes}
+
+    def datasets(self) -> tuple[str, ...]:
+        """Every dataset that has a page in this file."""
+        with self._chain.transaction(write=False) as book:
+            return tuple(book.pages)
+
+    def recover(self, found: Sequence[Lost]) -> None:
+        """Enter again what was lost, each by its event: it was spent, so no limit holds it back.
+
+        Guarantee: all or nothing. What the ledger holds by now is left out. Each entry states the epsilon
+        of everything that was re-entered with it.
+
+        Raises:
+            LedgerError: A dataset has no page here.
+            AccountantMismatch: The cost is not known for certain.
+        """
+        with self._chain.transaction() as book:
+            lost = [one for one in found if one.receipt.head not in book.hashes]
+            if unknown := sorted({one.dataset for one in lost} - book.pages.keys()):
+                raise LedgerError(f"the ledger has no page for {unknown[0]}", do="report this as a fault")
+            for dataset in dict.fromkeys(one.dataset for one in lost):
+                self._recover(book.pages[dataset], [one for one in lost if one.dataset == dataset])
+
+    def approve(self, job_id: str, terms_digest: str, *, by: str = "") -> None:
+        """Note that the operator agrees to a job on these terms; an empty digest takes it back."""
+        with self._chain.transaction():
+            self._chain.append(self._dataset, "approve", {"job": job_id, "terms": terms_digest, "by": by})
+
+    def approved(self, job_id: str) -> Approval | None:
+        """The newest approval of a job, unless it was taken back."""
+        with self._chain.transaction(write=False) as book:
+            return book.pages[self._dataset].approval(job_id)
 
     def account(self) -> Account:
         """What the dataset's entries add up to now, whichever process wrote them."""
@@ -238,13 +287,13 @@ class Ledger:
         """The entries of this dataset, in order; checks the chain."""
         return tuple(e for e in self._chain.entries() if e.dataset == self._dataset)
 
-    def verify(self) -> None:
-        """Check the whole chain again, from its first entry.
+    def verify(self) -> int:
+        """Check the whole chain again, from its first entry; returns how many entries it has.
 
         Raises:
             LedgerError: It is broken.
         """
-        self._chain.entries()
+        return len(self._chain.entries())
 
     def close(self) -> None:
         """Close the file."""
@@ -255,13 +304,8 @@ class Ledger:
         with self._chain.transaction() as book:
             page = book.pages.get(self._dataset)
             if page is None:
-                body = {
-                    "unit": unit.key,
-                    "relation": unit.relation,
-                    "delta": limit.delta,
-                    "epsilon": to_json(limit.epsilon),
-                }
-                self._chain.append(self._dataset, "open", body)
+                body = {"unit": unit.key, "relation": unit.relation, "delta": limit.delta}
+                self._chain.append(self._dataset, "open", {**body, **_limits(limit), "salt": secrets.token_hex(32)})
                 return
             # What was spent was spent on this unit and at this delta: neither can change.
             for what, held, asked in (
@@ -275,8 +319,40 @@ class Ledger:
                         got=asked,
                         do=f"set the {what} back; only other records may have another [records] dataset name",
                     )
-            if page.limit != limit.epsilon:
-                self._chain.append(self._dataset, "limit", {"epsilon": to_json(limit.epsilon)})
+            # A ledger of an older version gets its salt now, before any hash leaves.
+            salt = {} if page.is_salted else {"salt": secrets.token_hex(32)}
+            if salt or (page.limit, page.limit_per_year) != (limit.epsilon, limit.epsilon_per_year):
+                self._chain.append(self._dataset, "limit", {**_limits(limit), **salt})
+
+    def _reserved(self, book: Book, reservation: Reservation) -> Page:
+        """The page, when it holds the reservation."""
+        page = book.pages[self._dataset]
+        if page.reserved.get(reservation.seq) != reservation.plan_digest:
+            raise LedgerError("an answer fits no reservation of this ledger", do="report this as a fault")
+        return page
+
+    def _recover(self, page: Page, lost: Sequence[Lost]) -> None:
+        """Append entries to one page, in order of their receipts."""
+        # Reckoned before the first is appended, since the page grows with each.
+        cost = self._cost([*page.events, *(one.receipt.event for one in lost)], page.delta)
+        alone: dict[tuple[str, str], float] = {}
+        for job, coordinator in {(one.receipt.job, one.coordinator) for one in lost}:
+            events = [o.receipt.event for o in lost if (o.receipt.job, o.coordinator) == (job, coordinator)]
+            alone[job, coordinator] = self._cost([*page.tally(job, coordinator).events, *events], page.delta)
+        for one in lost:
+            receipt = one.receipt
+            body = {
+                "job": receipt.job,
+                "coordinator": one.coordinator,
+                "round": receipt.round,
+                "plan": receipt.plan,
+                "event": receipt.event.to_dict(),
+                "epsilon": to_json(cost),
+                "epsilon_job": to_json(alone[receipt.job, one.coordinator]),
+                "number": receipt.number,
+                "head": receipt.head,
+            }
+            self._chain.append(page.dataset, "recovered", body)
 
     def _check(self, plan: RoundPlan, page: Page) -> None:
         """Refuse what this page cannot account for, or has answered."""
@@ -289,18 +365,6 @@ class Ledger:
             )
         if plan.digest in page.answered:
             raise PlanRefused(f"round {plan.round} of {plan.job_id} was answered before", reason="already_answered")
-
-    def _keep(self, plan_digest: str, seq: int, reply: Envelope) -> None:
-        """Keep a reply and let the oldest go."""
-        self._chain.db.execute(
-            "INSERT INTO replies VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (self._dataset, plan_digest, seq, reply.kind, reply.header, reply.signature, reply.body),
-        )
-        self._chain.db.execute(
-            "DELETE FROM replies WHERE dataset = ? AND seq NOT IN"
-            " (SELECT seq FROM replies WHERE dataset = ? ORDER BY seq DESC LIMIT ?)",
-            (self._dataset, self._dataset, KEPT_REPLIES),
-        )
 
 
 def read_accounts(path: Path) -> tuple[Account, ...]:
@@ -319,9 +383,6 @@ def read_accounts(path: Path) -> tuple[Account, ...]:
         chain.close()
 
 
-def _digest(reply: Envelope) -> str:
-    """SHA-256 over the parts of a reply, each with its length."""
-    h = hashlib.sha256()
-    for part in (reply.kind.encode(), reply.header, reply.signature, reply.body):
-        h.update(len(part).to_bytes(8, "big") + part)
-    return h.hexdigest()
+def _limits(limit: BudgetLimit) -> dict[str, Any]:
+    """What an entry notes of a limit."""
+    return {"epsilon": to_json(limit.epsilon), "epsilon_per_year": limit.epsilon_per_year}

@@ -9,6 +9,7 @@ killed, the worker ends with it, and nothing but what had been reserved is lost.
 
 import fcntl
 import json
+import logging
 import os
 import signal
 import threading
@@ -161,7 +162,7 @@ class Node:
                 self._stop.wait(_POLL_S)
 
     def _ask(self, message: Message, link: Link) -> None:
-        """Hand a plan to the worker."""
+        """Hand a plan or a receipt to the worker."""
         try:
             envelope = unpack(message.content)
         except TrustError as error:
@@ -192,9 +193,20 @@ class Node:
         if asked is None:
             return
         message, _ = asked
+        if envelope.kind == "ack":
+            self._acknowledge(message, envelope, link)
+            return
         what = "a refusal" if envelope.kind == "refusal" else "an update"
         sent = link.send(Message(pack(envelope), reply_to=message))
         self._say(f"{what} was sent ({envelope.size_bytes:,} bytes)" if sent else f"{what} came too late")
+
+    def _acknowledge(self, message: Message, envelope: Envelope, link: Link) -> None:
+        """Say that a receipt came. The coordinator may have ended the run: whether it hears does not matter."""
+        try:
+            link.send(Message(pack(envelope), reply_to=message))
+        except LinkError:
+            # A connection that is really lost is noticed by its heartbeat.
+            logging.getLogger("concordat").debug("the coordinator did not hear that its receipt came")
 
     def _replace_worker(self, link: Link) -> None:
         """A worker that died: say so to the coordinator, start another."""

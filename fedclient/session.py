@@ -2,35 +2,44 @@
 
     reply = run_round(envelope, institution)      # signed by the institution: an update, or a refusal
 
-The steps: verify the plan, ask the institution's own policy, reserve the budget,
-only then read records and train, commit, and let the update leave. Live and simulated rounds run this
-same code. It knows neither how envelopes travel nor what a model is made of.
+The steps: verify the plan, hold the ledger against the coordinator's receipts, ask the institution's own
+policy, audit the step on made-up gradients, reserve the budget, only then read records and train, commit,
+and let the update leave. Live and simulated rounds run this same code. It knows neither how envelopes
+travel nor what a model is made of.
 
 What leaves is a noised update with a privacy spend, or one reason code. No exception's text ever leaves.
+One code tells more than the plan: "too_many_units" says that the records pass the plan's `largest_units`,
+which the institution agreed to as a public bound.
 """
 
 import logging
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from fedclient.consent import LocalPolicy
+from fedclient.consent import Agreement
 from fedclient.ledger import Ledger
-from fedcore.adapter import AdapterState, FloatArray, ModelCard
-from fedcore.errors import BaseMismatch, ConcordatError, PlanRefused
+from fedclient.receipts import Receipts, beside, dataset_tag
+from fedcore.adapter import AdapterSchema, AdapterState, FloatArray, ModelCard
+from fedcore.errors import BaseMismatch, ConcordatError, ConfigError, LedgerError, PlanRefused
 from fedcore.identity import PublicIdentity, SigningIdentity
+from fedcore.manifest import PrivacySpend
 from fedcore.privacy.noise import NoiseSource, SecureNoise
+from fedcore.privacy.plan import PrivacyPlan
 from fedcore.privacy.sampling import RandomSource, SystemRandom
 from fedcore.round import RoundPlan
-from fedcore.wire import Envelope, read_plan, seal_refusal, seal_reply, seal_unread
+from fedcore.wire import Envelope, carried_receipt, read_plan, seal_ack, seal_refusal, seal_reply, seal_unread
 
 if TYPE_CHECKING:
+    from fedclient.audit import AuditedBound
     from fedclient.dataset import PrivateDataset
     from fedclient.update import AdapterUpdate
 
-__all__ = ["INTERNAL_ERROR", "Institution", "TrainerLike", "run_round"]
+__all__ = ["INTERNAL_ERROR", "Institution", "TrainerLike", "audited", "run_round", "unsafe_unaudited"]
 
 INTERNAL_ERROR = "internal_error"
 
@@ -79,6 +88,26 @@ def _secure_noise(plan: RoundPlan) -> NoiseSource:
     return SecureNoise()
 
 
+def audited(plan: RoundPlan) -> "AuditedBound | None":
+    """Audit the step code under a plan, once for each privacy plan in a process; None where it adds no noise.
+
+    Raises:
+        PrivacyError: What was measured contradicts the plan.
+    """
+    return _audited(plan.privacy) if plan.privacy.is_private else None
+
+
+@lru_cache(maxsize=64)
+def _audited(privacy: PrivacyPlan) -> "AuditedBound":
+    from fedclient.audit import audit_step  # Deferred: it trains, and so needs torch.
+
+    return audit_step(privacy, steps=privacy.steps_per_round)
+
+
+def unsafe_unaudited(plan: RoundPlan) -> None:
+    """No audit at all, for simulations and benchmarks; the spend then states no audited figure."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Institution:
     """Everything that takes part in a round at one institution.
@@ -93,47 +122,69 @@ class Institution:
         dataset: Reads the records for a plan; called only after the cost is reserved.
         source: Of sampling. What is not the default is for simulation.
         noise: Of the mechanism. Likewise; the trainer refuses one that is not the plan's.
+        audit: Measures the step code on made-up gradients before anything is spent; raises PrivacyError when
+            it contradicts the plan. A live institution never passes `unsafe_unaudited`.
+        receipts_path: Where the coordinator's receipts are kept; by default beside the ledger.
     """
 
     name: str
     identity: SigningIdentity
     coordinator: PublicIdentity
-    policy: LocalPolicy
+    policy: Agreement
     ledger: Ledger
     trainer: TrainerLike
     dataset: Callable[[RoundPlan], "PrivateDataset"]
     source: Callable[[RoundPlan], RandomSource] = _system_random
     noise: Callable[[RoundPlan], NoiseSource] = _secure_noise
+    audit: Callable[[RoundPlan], "AuditedBound | None"] = audited
+    receipts_path: Path | None = None
+
+    @cached_property
+    def receipts(self) -> Receipts:
+        """The coordinator's receipts."""
+        path = self.receipts_path or beside(self.ledger.path)
+        return Receipts(path, institution=self.name, coordinator=self.coordinator)
+
+    @cached_property
+    def dataset_tag(self) -> str:
+        """What replies call the data set."""
+        return dataset_tag(self.identity, self.ledger.dataset)
 
     def __repr__(self) -> str:
         return f"Institution({self.name!r})"
 
 
 def run_round(envelope: Envelope, institution: Institution, report: Report | None = None) -> Envelope:
-    """Answer a coordinator's plan.
+    """Answer a coordinator's plan, or take its receipt.
 
     Guarantee: no record is read before the cost is durably reserved; no update leaves before it is
-    committed; a plan that was answered gets the same bytes again at no cost. What is refused before
-    the reservation costs nothing; what fails after it has been paid for.
+    committed; a plan that was answered gets the same bytes again at no cost. Nothing is reserved, and
+    nothing sent again, while the ledger lacks an entry that a receipt shows. What is refused before the
+    reservation costs nothing; what fails after it has been paid for.
 
     Args:
         envelope: As it came, from anyone.
         institution: Who answers.
         report: Told of each step.
     Returns:
-        A signed reply, or a signed refusal with a reason code. Refusals are logged here in full.
+        A signed reply, or a signed refusal with a reason code. Refusals are logged here in full. For a
+        receipt, that it came: whatever it holds, and without touching ledger or budget.
     """
+    if envelope.kind == "receipt":
+        _take_receipt(envelope, institution)
+        return seal_ack(institution.name, institution.identity)
     plan: RoundPlan | None = None
     try:
         plan, tensors = read_plan(envelope, institution.coordinator)
         if institution.name not in plan.cohort:
             raise PlanRefused(f"{institution.name} is not in the cohort of this round", reason="not_in_cohort")
+        _require_receipts(envelope, institution)
         kept = institution.ledger.kept_reply(plan.digest)
         if kept is not None:
             _log.info("round %d of %s was answered before; the same reply is sent again", plan.round, plan.job_id)
             return kept
         institution.policy.accept(plan)
-        _require_base(plan, institution.trainer.base.card)
+        _require_schema(plan, institution.trainer.base.card)
         state = _state(plan, tensors)
         return _train(plan, state, institution, report)
     except ConcordatError as error:
@@ -149,27 +200,75 @@ def run_round(envelope: Envelope, institution: Institution, report: Report | Non
 
 def _train(plan: RoundPlan, state: AdapterState, institution: Institution, report: Report | None) -> Envelope:
     """Reserve, read, train, commit; the order is the guarantee."""
-    reservation = institution.ledger.reserve(plan)
+    bound = institution.audit(plan)
+    source, noise = institution.source(plan), institution.noise(plan)
+    reservation = institution.ledger.reserve(plan, coordinator=institution.coordinator.key_hex)
     dataset = institution.dataset(plan)
     started = time.perf_counter()
-    update = institution.trainer.train(
-        plan,
-        state,
-        dataset,
-        source=institution.source(plan),
-        noise=institution.noise(plan),
-        report=report,
-    )
+    update = institution.trainer.train(plan, state, dataset, source=source, noise=noise, report=report)
     # Local: how long training takes follows the number of units sampled, so it never leaves.
     _log.info("round %d of %s: trained for %.3f s", plan.round, plan.job_id, time.perf_counter() - started)
-    spend = institution.ledger.spend(institution.name, reservation)
-    reply = seal_reply(plan, institution.name, update.tensors, spend.to_dict(), institution.identity)
+    spend = institution.ledger.spend(
+        institution.name,
+        reservation,
+        noise_source=noise.origin,
+        sampling_source=source.origin,
+    )
+    if bound is not None:
+        spend = _with_audit(spend, plan.privacy, bound)
+    reply = seal_reply(
+        plan,
+        institution.name,
+        update.tensors,
+        spend.to_dict(),
+        institution.identity,
+        ledger=reservation.head,
+        dataset=institution.dataset_tag,
+    )
     institution.ledger.commit(reservation, reply)
     return reply
 
 
-def _require_base(plan: RoundPlan, card: ModelCard) -> None:
-    """The base here must be the plan's, before anything is spent on it."""
+def _with_audit(spend: PrivacySpend, privacy: PrivacyPlan, bound: "AuditedBound") -> PrivacySpend:
+    """A spend with the audited bound of this plan's steps in it, at the delta of the spend and not the plan's."""
+    alike = replace(privacy.event(), steps=1)
+    steps = sum(e.steps for e in spend.events if replace(e, steps=1) == alike)
+    lower = bound.epsilon_of(replace(privacy, delta=spend.delta), steps=steps)
+    return replace(spend, audited_epsilon=lower, audit_confidence=bound.confidence)
+
+
+def _require_receipts(envelope: Envelope, institution: Institution) -> None:
+    """Keep the receipt that came with a plan, and hold the ledger against all of them.
+
+    It is kept before it is looked up: what shows that the ledger is behind must not be lost again.
+
+    Raises:
+        TrustError: What came is not a receipt of the pinned coordinator for this institution.
+        LedgerBehind: The ledger lacks an entry.
+        LedgerError: The receipts or the ledger are damaged.
+    """
+    carried = carried_receipt(envelope)
+    if carried is not None:
+        institution.receipts.keep(carried)
+    institution.receipts.check(institution.ledger)
+
+
+def _take_receipt(envelope: Envelope, institution: Institution) -> None:
+    """Keep a receipt that came by itself; whatever is wrong with it concerns the operator alone."""
+    try:
+        receipt = institution.receipts.keep(envelope)
+        _log.info("receipt %d: round %d of %s", receipt.number, receipt.round, receipt.job)
+        institution.receipts.check(institution.ledger)
+    except LedgerError as error:
+        _log.error("%s", error)
+    except ConcordatError as error:
+        _log.warning("a receipt was not kept: %s", error)
+    except Exception as error:  # noqa: BLE001 - as in `run_round`: nothing but that it came may leave.
+        _log.error("a receipt could not be taken:\n%s", _without_content(error))
+
+
+def _require_schema(plan: RoundPlan, card: ModelCard) -> None:
+    """The base here must be the plan's and fit its schema, before anything is made or spent for it."""
     if plan.base_digest != card.digest:
         raise BaseMismatch(
             "the plan is for another base model than the one loaded here",
@@ -177,6 +276,13 @@ def _require_base(plan: RoundPlan, card: ModelCard) -> None:
             got=card.digest[:12],
             do="set [base] path to the base of this job",
         )
+    asked = plan.schema
+    try:
+        own = AdapterSchema.for_base(card, rank=asked.rank, alpha=asked.alpha, targets=asked.targets)
+    except ConfigError as error:
+        raise BaseMismatch(f"the plan's adapter cannot be made on the base here ({error})") from error
+    if own != asked:
+        raise BaseMismatch("the plan's tensors are not those of its adapter on the base here")
 
 
 def _state(plan: RoundPlan, tensors: dict[str, FloatArray]) -> AdapterState:

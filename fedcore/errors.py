@@ -15,6 +15,7 @@ records: it is safe to log, but only `code` may leave the building.
     │   ├── AccountantMismatch                   two accountants disagree
     │   ├── BudgetExhausted
     │   └── LedgerError                          the ledger is damaged or was tampered with
+    │       └── LedgerBehind                     it lacks entries that receipts show
     ├── PlanRefused                     exit 5   the institution's own policy says no; has `reason`
     ├── ModelError                      exit 6   a base or adapter that cannot be used
     │   ├── BaseMismatch
@@ -42,6 +43,7 @@ __all__ = [
     "ConfigError",
     "Interrupted",
     "InvalidPlan",
+    "LedgerBehind",
     "LedgerError",
     "LinkError",
     "ModelError",
@@ -147,6 +149,12 @@ class LedgerError(PrivacyError):
     """The privacy ledger is damaged, missing or was changed by another hand."""
 
     code = "ledger"
+
+
+class LedgerBehind(LedgerError):
+    """The ledger lacks an entry that a receipt shows: it was put back from an older copy."""
+
+    code = "ledger_behind"
 
 
 class PlanRefused(ConcordatError):

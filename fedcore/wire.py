@@ -4,11 +4,13 @@ A message is an **Envelope**: a signed JSON header and an optional body of array
 which the header names by digest. Signature and digest are checked before the body is parsed. Flower
 carries the two byte strings and knows nothing of them.
 
-Signed bytes: b"concordat/1/" + kind + NUL + header. Kinds: "plan" (coordinator to node), "reply" and
-"refusal" (node to coordinator).
+Signed bytes: b"concordat/1/" + kind + NUL + header. Kinds: "plan" and "receipt" (coordinator to node),
+"reply", "refusal" and "ack" (node to coordinator). A receipt has no body; it travels by itself or in the
+header of a plan, outside the plan's digest (see `fedcore.receipt`).
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -28,20 +30,29 @@ __all__ = [
     "VERSION",
     "Envelope",
     "Kind",
+    "ReplyHeader",
+    "add_receipt",
+    "carried_receipt",
     "pack_arrays",
     "read_plan",
     "read_refusal",
     "read_reply",
+    "read_reply_header",
+    "read_update",
+    "seal_ack",
+    "seal_bare",
     "seal_plan",
     "seal_refusal",
     "seal_reply",
     "seal_unread",
     "unpack_arrays",
+    "verify_header",
 ]
 
 VERSION = 1
 HEADER_LIMIT_BYTES = 4 << 20
-Kind = Literal["plan", "reply", "refusal"]
+Kind = Literal["plan", "receipt", "reply", "refusal", "ack"]
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +68,17 @@ class Envelope:
     def size_bytes(self) -> int:
         """What travels."""
         return len(self.header) + len(self.signature) + len(self.body)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplyHeader:
+    """What a node's reply says beside its update."""
+
+    spend: Mapping[str, Any]
+    ledger: str
+    """Hash of the ledger's entry that paid for the reply: what a receipt names."""
+    dataset: str
+    """A tag that only the institution can link to the name of its data set."""
 
 
 def pack_arrays(tensors: Mapping[str, FloatArray]) -> bytes:
@@ -100,20 +122,68 @@ def read_plan(envelope: Envelope, coordinator: PublicIdentity) -> tuple[RoundPla
     return plan, unpack_arrays(envelope.body, plan.carried)
 
 
+def add_receipt(plan: Envelope, receipt: Envelope, signer: SigningIdentity) -> Envelope:
+    """A sealed plan that also carries a receipt to one institution; the plan and its digest stay as they are."""
+    header = canonical.decode(plan.header)
+    carried = {"header": receipt.header.decode(), "signature": receipt.signature.hex()}
+    data = canonical.encode({**header, "receipt": carried})
+    return Envelope(kind="plan", header=data, signature=signer.sign(_signed("plan", data)), body=plan.body)
+
+
+def carried_receipt(plan: Envelope) -> Envelope | None:
+    """The receipt that a plan carries, if any; only for a plan that `read_plan` has verified.
+
+    Raises:
+        TrustError: It is not in the form of a receipt.
+    """
+    carried = canonical.decode(plan.header).get("receipt")
+    if carried is None:
+        return None
+    try:
+        header, signature = carried["header"].encode(), bytes.fromhex(carried["signature"])
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise TrustError("a plan carries something that is not a receipt", do="check both sides' versions") from error
+    return Envelope(kind="receipt", header=header, signature=signature)
+
+
+def seal_bare(kind: Kind, header: Mapping[str, Any], signer: SigningIdentity) -> Envelope:
+    """A message without a body."""
+    return _seal(kind, dict(header), b"", signer)
+
+
 def seal_reply(
     plan: RoundPlan,
     institution: str,
     tensors: Mapping[str, FloatArray],
     spend: Mapping[str, Any],
     signer: SigningIdentity,
+    *,
+    ledger: str,
+    dataset: str,
 ) -> Envelope:
-    """A node's update, bound to job, round and plan digest. `spend` is `PrivacySpend.to_dict()`."""
-    return _seal("reply", {**_binding(plan, institution), "spend": dict(spend)}, pack_arrays(tensors), signer)
+    """A node's update, bound to job, round and plan digest.
+
+    Args:
+        plan: What is answered.
+        institution: Who answers.
+        tensors: The update.
+        spend: `PrivacySpend.to_dict()`.
+        signer: The institution's.
+        ledger: See `ReplyHeader`.
+        dataset: Likewise.
+    """
+    header = {**_binding(plan, institution), "spend": dict(spend), "ledger": ledger, "dataset": dataset}
+    return _seal("reply", header, pack_arrays(tensors), signer)
 
 
 def seal_refusal(plan: RoundPlan, institution: str, code: str, signer: SigningIdentity) -> Envelope:
     """A node's refusal: one reason code, never text."""
     return _seal("refusal", {**_binding(plan, institution), "code": code}, b"", signer)
+
+
+def seal_ack(institution: str, signer: SigningIdentity) -> Envelope:
+    """A node's answer to a receipt, whatever it held: that it came, and nothing more."""
+    return _seal("ack", {"institution": institution}, b"", signer)
 
 
 def seal_unread(envelope: Envelope, institution: str, code: str, signer: SigningIdentity) -> Envelope:
@@ -131,23 +201,45 @@ def seal_unread(envelope: Envelope, institution: str, code: str, signer: Signing
     return _seal("refusal", {**binding, "code": code}, b"", signer)
 
 
+def read_reply_header(envelope: Envelope, plan: RoundPlan, institution: str, sender: PublicIdentity) -> ReplyHeader:
+    """Verify a node's message and read what stands beside its update; the update is for `read_update`.
+
+    Raises:
+        BadReply: Anything that does not hold; `kind` is one word for it.
+    """
+    header = _read_bound("reply", envelope, plan, institution, sender)
+    if not isinstance(header.get("spend"), dict):
+        raise BadReply(f"{institution}: no privacy spend is stated", kind="malformed")
+    for name in ("ledger", "dataset"):
+        if not (isinstance(header.get(name), str) and _DIGEST.fullmatch(header[name])):
+            raise BadReply(f"{institution}: its reply names no entry of its ledger", kind="malformed")
+    return ReplyHeader(spend=header["spend"], ledger=header["ledger"], dataset=header["dataset"])
+
+
+def read_update(envelope: Envelope, plan: RoundPlan, institution: str) -> dict[str, FloatArray]:
+    """Read the update of a message that `read_reply_header` has verified.
+
+    Raises:
+        BadReply: It is not what the plan asks for; each fault has its own `kind`.
+    """
+    try:
+        tensors = load(envelope.body)
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise BadReply(f"{institution}: the body is not safetensors", kind="malformed") from error
+    _check_update(institution, plan, tensors)
+    return {t.name: tensors[t.name] for t in plan.trained}
+
+
 def read_reply(
     envelope: Envelope, plan: RoundPlan, institution: str, sender: PublicIdentity
 ) -> tuple[dict[str, FloatArray], Mapping[str, Any]]:
     """Verify and read a node's update and its spend.
 
     Raises:
-        BadReply: Anything that does not hold; `kind` is one word for it.
+        BadReply: See `read_reply_header` and `read_update`.
     """
-    header = _read_bound("reply", envelope, plan, institution, sender)
-    try:
-        tensors = load(envelope.body)
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise BadReply(f"{institution}: the body is not safetensors", kind="malformed") from error
-    _check_update(institution, plan, tensors)
-    if not isinstance(header.get("spend"), dict):
-        raise BadReply(f"{institution}: no privacy spend is stated", kind="malformed")
-    return {t.name: tensors[t.name] for t in plan.trained}, header["spend"]
+    header = read_reply_header(envelope, plan, institution, sender)
+    return read_update(envelope, plan, institution), header.spend
 
 
 def read_refusal(envelope: Envelope, plan: RoundPlan, institution: str, sender: PublicIdentity) -> str:
@@ -203,17 +295,31 @@ def _signed(kind: Kind, header: bytes) -> bytes:
     return f"concordat/{VERSION}/{kind}".encode() + b"\0" + header
 
 
-def _open(kind: Kind, envelope: Envelope, sender: PublicIdentity) -> dict[str, Any]:
-    """Check kind, size, signature, version and body digest; return the header."""
-    if envelope.kind != kind or len(envelope.header) > HEADER_LIMIT_BYTES:
-        raise TrustError(f"a message is not a {kind}, or its header is too large")
-    sender.verify(_signed(kind, envelope.header), envelope.signature)
+def verify_header(kind: Kind, header: bytes, signature: bytes, sender: PublicIdentity) -> dict[str, Any]:
+    """Check and read a message's header without its body.
+
+    The body's digest stands in the header and was signed with it, so what the header says is proven alone.
+
+    Raises:
+        TrustError: Wrong signature or version, too large, or not canonical JSON.
+    """
+    if len(header) > HEADER_LIMIT_BYTES:
+        raise TrustError(f"the header of a {kind} is too large")
+    sender.verify(_signed(kind, header), signature)
     try:
-        header = canonical.decode(envelope.header)
+        value = canonical.decode(header)
     except (ValueError, RecursionError) as error:
         raise TrustError(f"a {kind}'s header cannot be read") from error
-    if not isinstance(header, dict) or header.get("version") != VERSION:
+    if not isinstance(value, dict) or value.get("version") != VERSION:
         raise TrustError(f"a {kind} has another version", expected=str(VERSION))
+    return value
+
+
+def _open(kind: Kind, envelope: Envelope, sender: PublicIdentity) -> dict[str, Any]:
+    """Check kind, size, signature, version and body digest; return the header."""
+    if envelope.kind != kind:
+        raise TrustError(f"a message is not a {kind}")
+    header = verify_header(kind, envelope.header, envelope.signature, sender)
     if header.get("body_sha256") != hashlib.sha256(envelope.body).hexdigest():
         raise TrustError(f"a {kind}'s body is not the one that was signed")
     return header

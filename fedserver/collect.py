@@ -1,5 +1,8 @@
 """Replies of one round, checked one by one: what holds enters the sum, the rest is dropped by name.
 
+Every reply that its institution signed is acknowledged, counted or not: it has left the institution, and
+its ledger must never forget it.
+
 A **Collector** is a small state machine without I/O: hand it what arrived, ask it what is still open,
 and take the sum at the end. One bad reply never stops the round for the others; a refusal is an answer,
 so nobody waits for it twice.
@@ -9,19 +12,22 @@ Sums are taken in float64 in order of names, so that they do not depend on who a
 
 import math
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fedcore.adapter import FloatArray
-from fedcore.errors import BadReply, QuorumLost, TrustError
+from fedcore.certificate import Attestation, check_spend
+from fedcore.errors import BadReply, PrivacyError, QuorumLost, TrustError
 from fedcore.manifest import PrivacySpend
 from fedcore.round import CohortSum, RoundPlan
-from fedcore.wire import Envelope, read_refusal, read_reply
+from fedcore.wire import Envelope, read_refusal, read_reply_header, read_update
 from fedserver.cohort import Member
 
-__all__ = ["Collector", "norm_bound"]
+__all__ = ["Acknowledged", "Collector", "norm_bound"]
 
 _MARGIN = 10.0
 
@@ -40,6 +46,16 @@ def norm_bound(plan: RoundPlan) -> float:
     return _MARGIN * steps * rate / (1 - plan.optimiser.momentum) * length
 
 
+@dataclass(frozen=True, kw_only=True)
+class Acknowledged:
+    """What a receipt needs of a signed reply."""
+
+    ledger: str
+    dataset: str
+    steps: int
+    """Of the job, as far as the institution's ledger has reserved them; 0 where it cannot be believed."""
+
+
 class Collector:
     """The replies to one round's plan.
 
@@ -48,14 +64,20 @@ class Collector:
     Args:
         plan: What was asked.
         members: Who is enrolled, by name; one of the cohort who is not counts as missing.
+        folded: Institution -> rounds of this job in which it was counted before.
     """
 
-    def __init__(self, plan: RoundPlan, members: Mapping[str, Member]) -> None:
+    def __init__(
+        self, plan: RoundPlan, members: Mapping[str, Member], *, folded: Mapping[str, int] | None = None
+    ) -> None:
         self._plan = plan
+        self._folded = dict(folded or {})
         self._members = {name: members[name] for name in plan.cohort if name in members}
         self._limit = norm_bound(plan)
         self._updates: dict[str, dict[str, FloatArray]] = {}
         self._spends: dict[str, PrivacySpend] = {}
+        self._attestations: dict[str, Attestation] = {}
+        self._acknowledged: dict[str, Acknowledged] = {}
         self._answered: set[str] = set()
         self._dropped: dict[str, str] = {name: "missing" for name in plan.cohort if name not in members}
 
@@ -78,6 +100,16 @@ class Collector:
     def spends(self) -> Mapping[str, PrivacySpend]:
         """What each contributor states that its part has cost so far."""
         return MappingProxyType(dict(self._spends))
+
+    @property
+    def attestations(self) -> Mapping[str, Attestation]:
+        """What each contributor signed."""
+        return MappingProxyType(dict(self._attestations))
+
+    @property
+    def acknowledged(self) -> Mapping[str, Acknowledged]:
+        """Institution -> what its signed reply says of its ledger, whether or not it was counted."""
+        return MappingProxyType(dict(self._acknowledged))
 
     def take(self, institution: str, envelope: Envelope) -> None:
         """Take what a member sent; whatever does not hold is dropped, never raised."""
@@ -130,18 +162,36 @@ class Collector:
         if envelope.kind == "refusal":
             code = read_refusal(envelope, self._plan, institution, identity)
             raise BadReply(f"{institution} refused the round", kind=code)
-        tensors, stated = read_reply(envelope, self._plan, institution, identity)
+        header = read_reply_header(envelope, self._plan, institution, identity)
+        self._acknowledged[institution] = Acknowledged(ledger=header.ledger, dataset=header.dataset, steps=0)
+        tensors = read_update(envelope, self._plan, institution)
         square = sum(float(np.square(a, dtype=np.float64).sum()) for a in tensors.values())
         if not math.sqrt(square) <= self._limit:
             raise BadReply(
                 f"{institution}: the update's norm is absurd", kind="too_large", expected=f"at most {self._limit:g}"
             )
-        try:
-            spend = PrivacySpend.from_dict(stated)
-        except TrustError as error:
-            raise BadReply(f"{institution}: its privacy spend cannot be read", kind="bad_spend") from error
-        fits = spend.institution == institution and spend.unit == self._plan.privacy.unit.key
-        if not (fits and spend.epsilon >= 0 and 0 < spend.delta < 1 and spend.rounds >= 1):
-            raise BadReply(f"{institution}: its privacy spend cannot be that of this plan", kind="bad_spend")
+        spend = self._spend(institution, header.spend)
+        self._acknowledged[institution] = Acknowledged(
+            ledger=header.ledger, dataset=header.dataset, steps=sum(e.steps for e in spend.events)
+        )
         self._updates[institution] = tensors
         self._spends[institution] = spend
+        self._attestations[institution] = Attestation.of(institution, identity, envelope)
+
+    def _spend(self, institution: str, stated: Mapping[str, Any]) -> PrivacySpend:
+        """What an institution states, when it can be that of this plan.
+
+        A release is refused over one spend that does not hold, so none gets that far.
+
+        Raises:
+            BadReply: It cannot.
+        """
+        plan, folded = self._plan, self._folded.get(institution, 0) + 1
+        try:
+            spend = PrivacySpend.from_dict(stated)
+            check_spend(spend, plan.privacy, rounds=plan.rounds, folded=folded)
+        except (TrustError, PrivacyError) as error:
+            raise BadReply(f"{institution}: {error}", kind="bad_spend") from error
+        if spend.institution != institution or not spend.rounds >= 1:
+            raise BadReply(f"{institution}: its privacy spend cannot be that of this plan", kind="bad_spend")
+        return spend

@@ -6,7 +6,10 @@
             3  ask       the connected; again whoever was lost and came back
             4  collect   check each reply; stop at the deadline                      collect.py
             5  fold      the strategy's pure function of state and sum               strategies/
-            6  checkpoint  state, outcome and spends in one transaction              store.py
+            6  checkpoint  state, outcome, spends and receipts in one transaction    store.py
+
+Every reply that an institution signed is countersigned by a receipt for the entry of its ledger; the newest
+one goes with the next plan, and at a job's end by itself (see `fedcore.receipt`).
 
 A live coordinator and a simulation call the same `Coordinator.run`; only the Grid differs. It is a Flower
 `Strategy` with a loop of its own, since Flower's always runs from round 1, waits without bound and
@@ -17,6 +20,8 @@ It never knows a record, a token, or one institution's loss or number of example
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -28,8 +33,9 @@ from flwr.serverapp.strategy import Strategy as FlowerStrategy
 from fedcore.adapter import AdapterState
 from fedcore.errors import QuorumLost
 from fedcore.identity import SigningIdentity
+from fedcore.receipt import Receipt, seal_receipt
 from fedcore.round import Abandoned, Completed, JobPlan, RoundOutcome, RoundPlan
-from fedcore.wire import seal_plan
+from fedcore.wire import Envelope, add_receipt, seal_plan
 from fedserver.cohort import Member, invited
 from fedserver.collect import Collector
 from fedserver.evaluation import Evaluator
@@ -87,6 +93,7 @@ class Coordinator(FlowerStrategy):
         self._strategy = load_strategy(job.strategy)
         self._outcomes: list[RoundOutcome] = []
         self._round = 0
+        self._unheard: frozenset[str] = frozenset()
 
     def run(self, grid: Grid) -> JobResult:
         """Run every round that is not folded yet.
@@ -113,25 +120,39 @@ class Coordinator(FlowerStrategy):
             self._evaluate("loss_released", state)
         else:
             self._store.fail_job(self._job.job_id, reason)
+        self._unheard = gatherer.hand_out(self._receipts())
         return self._result(state, reason, self._clock.now() - started)
+
+    def linger(self, grid: Grid, *, limit_s: float) -> None:
+        """After `run`: leave those who are connected a moment to fetch their receipts; nothing depends on it.
+
+        Whoever misses its receipt gets it with its next plan.
+        """
+        end = self._clock.now() + limit_s
+        while self._unheard and self._clock.now() < end and not self._stopped():
+            heard = {reply.metadata.reply_to_message_id for reply in grid.pull_messages(sorted(self._unheard))}
+            self._unheard -= heard
+            self._clock.sleep(self._clock.poll_s)
 
     def _run_round(self, gatherer: Gatherer, number: int, state: AdapterState) -> tuple[RoundOutcome, AdapterState]:
         """Select, plan, ask, collect, fold, checkpoint; or abandon, with the state as it was."""
         dropped: dict[str, str] = {}
+        collector: Collector | None = None
         plan = self._store.round_plan(self._job.job_id, number)
         try:
             if plan is None:
                 plan = self._store.open_round(self._plan(gatherer, number, state))
             started, before = self._clock.now(), self._bytes(gatherer)
-            collector = Collector(plan, {m.name: m for m in self._members().values()})
+            collector = Collector(plan, {m.name: m for m in self._members().values()}, folded=self._folded())
             envelope = seal_plan(plan, state.part(*plan.carries), self._identity)
-            gatherer.collect(plan, envelope, collector)
+            gatherer.collect(plan, self._addressed(envelope), collector)
             dropped = {n: ABSENT for n in self._invited() if n not in plan.cohort} | dict(collector.dropped)
             cohort = collector.sum()
         except QuorumLost as error:
             abandoned = Abandoned(round=number, dropped=dropped, reason=str(error))
-            if plan is not None:
-                self._store.close_round(self._job.job_id, abandoned)
+            if plan is not None and collector is not None:
+                drafts = self._drafts(plan, collector)
+                self._store.close_round(self._job.job_id, abandoned, receipts=drafts, seal=self._seal)
             self._tell("abandoned")
             return abandoned, state
         folded = self._strategy.fold(state, cohort)
@@ -148,7 +169,15 @@ class Coordinator(FlowerStrategy):
             bytes_down=after[1] - before[1],
             loss=loss,
         )
-        self._store.close_round(self._job.job_id, completed, state=folded, spends=collector.spends)
+        self._store.close_round(
+            self._job.job_id,
+            completed,
+            state=folded,
+            spends=collector.spends,
+            attestations=collector.attestations,
+            receipts=self._drafts(plan, collector),
+            seal=self._seal,
+        )
         self._tell("folded", cohort.count, len(plan.cohort), loss=loss)
         return completed, folded
 
@@ -193,7 +222,58 @@ class Coordinator(FlowerStrategy):
             return None
         return f"round {last.round} of {self._job.rounds} was abandoned: {last.reason}"
 
+    # Receipts -----------------------------------------------------------------------------------------
+
+    def _addressed(self, envelope: Envelope) -> Callable[[str], Envelope]:
+        """A plan as each institution gets it: with its own newest receipt, and nobody else's."""
+        made: dict[str, Envelope] = {}
+
+        def addressed(name: str) -> Envelope:
+            if name not in made:
+                newest = self._store.newest_receipt(name)
+                made[name] = envelope if newest is None else add_receipt(envelope, newest, self._identity)
+            return made[name]
+
+        return addressed
+
+    def _drafts(self, plan: RoundPlan, collector: Collector) -> tuple[Receipt, ...]:
+        """A receipt for every signed reply; the store gives them their numbers."""
+        before, now = self._store.receipted(plan.job_id), datetime.now(UTC).isoformat(timespec="seconds")
+        event = plan.privacy.event()
+        return tuple(
+            Receipt(
+                institution=name,
+                number=1,
+                previous="",
+                job=plan.job_id,
+                round=plan.round,
+                plan=plan.digest,
+                head=reply.ledger,
+                dataset=reply.dataset,
+                # With rounds that were reserved since the last receipt and never answered.
+                event=replace(event, steps=max(event.steps, reply.steps - before.get(name, 0))),
+                at=now,
+            )
+            for name, reply in sorted(collector.acknowledged.items())
+        )
+
+    def _seal(self, receipt: Receipt) -> Envelope:
+        return seal_receipt(receipt, self._identity)
+
+    def _receipts(self) -> dict[str, Envelope]:
+        """The newest receipt of everyone who answered in this job."""
+        newest = {name: self._store.newest_receipt(name) for name in self._store.receipted(self._job.job_id)}
+        return {name: receipt for name, receipt in newest.items() if receipt is not None}
+
     # What the steps share -----------------------------------------------------------------------------
+
+    def _folded(self) -> dict[str, int]:
+        """Institution -> rounds of this job in which it was counted."""
+        counts: dict[str, int] = {}
+        for outcome in self._outcomes:
+            for name in outcome.contributors if isinstance(outcome, Completed) else ():
+                counts[name] = counts.get(name, 0) + 1
+        return counts
 
     def _exhausted(self) -> set[str]:
         """Those who said in this job that their budget is exhausted."""
@@ -262,6 +342,7 @@ class Coordinator(FlowerStrategy):
             loss_base=record.loss_base,
             loss_released=record.loss_released,
             seconds=round(seconds, 3),
+            attestations=self._store.attestations(self._job.job_id),
         )
 
     # Flower's Strategy --------------------------------------------------------------------------------

@@ -94,12 +94,16 @@ class Gatherer:
             self.tell("waiting", len(present), len(wanted))
             self._pause()
 
-    def collect(self, plan: RoundPlan, envelope: Envelope, collector: Collector) -> None:
+    def collect(self, plan: RoundPlan, envelope: Callable[[str], Envelope], collector: Collector) -> None:
         """Ask and listen until everyone has answered or the deadline has passed.
 
         An error reply of Flower's means that a node was lost together with the message. It is asked again
         when it is connected again: the same question gets the same answer there, at no new privacy cost.
 
+        Args:
+            plan: What is asked.
+            envelope: Institution -> the plan as it is sent to it, always the same bytes.
+            collector: Takes the replies.
         Raises:
             Interrupted: `stopped` said so.
         """
@@ -112,10 +116,11 @@ class Gatherer:
                     if list(asks.values()).count(name) >= _ASKS:
                         collector.drop(name, "unreachable")
                         continue
-                    sent = [i for i in self.grid.push_messages([_message(plan, envelope, node_id)]) if i]
+                    own = envelope(name)
+                    sent = [i for i in self.grid.push_messages([_message(plan, own, node_id)]) if i]
                     asks.update(dict.fromkeys(sent, name))
                     waiting.update(sent)
-                    self.bytes_down += envelope.size_bytes
+                    self.bytes_down += own.size_bytes
                     self._tell("asked", plan, collector)
             for reply in self.grid.pull_messages(sorted(waiting)) if waiting else ():
                 asked = reply.metadata.reply_to_message_id
@@ -126,6 +131,19 @@ class Gatherer:
             if collector.waiting:
                 self._pause()
         collector.close(self.connected())
+
+    def hand_out(self, receipts: Mapping[str, Envelope]) -> frozenset[str]:
+        """Send each institution that is connected its receipt, in one push, and wait for nobody.
+
+        Returns:
+            The messages' ids.
+        """
+        there = self.connected()
+        content = {there[name]: messages.pack(receipt) for name, receipt in receipts.items() if name in there}
+        out = [
+            Message(c, node, messages.MESSAGE_TYPE, ttl=_MARGIN_S, group_id="receipt") for node, c in content.items()
+        ]
+        return frozenset(i for i in self.grid.push_messages(out) if i) if out else frozenset()
 
     def _take(self, name: str, reply: Message, collector: Collector) -> None:
         """Hand one reply to the collector."""

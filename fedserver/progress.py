@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fedcore.adapter import AdapterState
+from fedcore.certificate import Attestation
 from fedcore.errors import QuorumLost
 from fedcore.manifest import PrivacySpend
 from fedcore.round import Completed, RoundOutcome
@@ -57,6 +58,8 @@ class JobResult:
     loss_base: float | None
     loss_released: float | None
     seconds: float
+    attestations: tuple[Attestation, ...] = ()
+    """Of each institution's newest counted reply; a run inside one process may have none."""
 
     @property
     def contributors(self) -> dict[str, int]:

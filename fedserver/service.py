@@ -29,6 +29,9 @@ __all__ = ["Service"]
 
 _IDLE_S = 0.5
 
+_LINGER_S = 3.0
+"""How long the nodes have to fetch the receipts of a job that has ended, while no other waits."""
+
 
 class Service:
     """See the module.
@@ -86,16 +89,7 @@ class Service:
         job_id = record.plan.job_id
         self._say(f"job {job_id}: {'goes on' if record.state == 'running' else 'starts'}")
         try:
-            result = self._run(record, link)
-            release = None
-            if result.status == "completed":
-                release = self._registry.publish(
-                    record.plan, result, base_name=record.base_name, unsafe_ok=record.unsafe_ok
-                )
-                self._store.complete_job(job_id, release=release.name)
-                self._say(f"job {job_id}: completed; the release is {release}")
-            else:
-                self._say(f"job {job_id}: failed: {result.reason}")
+            self._run(record, link)
         except Interrupted:
             self._say(f"job {job_id}: interrupted, its state is kept; 'concordat server run' goes on with it")
         except ConcordatError as error:
@@ -103,9 +97,8 @@ class Service:
             self._say(f"job {job_id}: failed: {error}")
         self._note("progress", None)
 
-    def _run(self, record: JobRecord, link: Link) -> JobResult:
+    def _run(self, record: JobRecord, link: Link) -> None:
         """The coordinator over the live link, as a ServerApp."""
-        results: list[JobResult] = []
 
         def run(grid: Grid, context: Context) -> None:
             coordinator = Coordinator(
@@ -118,10 +111,23 @@ class Service:
                 traffic=link.traffic,
                 stopped=self._stopped,
             )
-            results.append(coordinator.run(grid))
+            self._finish(record, coordinator.run(grid))
+            if self._store.next_job() is None:
+                coordinator.linger(grid, limit_s=_LINGER_S)
 
         link.run(make_server_app(run))
-        return results[0]
+
+    def _finish(self, record: JobRecord, result: JobResult) -> None:
+        """Publish what a job made."""
+        job_id = record.plan.job_id
+        if result.status == "completed":
+            release = self._registry.publish(
+                record.plan, result, base_name=record.base_name, unsafe_ok=record.unsafe_ok
+            )
+            self._store.complete_job(job_id, release=release.name)
+            self._say(f"job {job_id}: completed; the release is {release}")
+        else:
+            self._say(f"job {job_id}: failed: {result.reason}")
 
     def _scorer(self, record: JobRecord) -> Evaluator | None:
         """The evaluator, loaded once, when both the job and `server.toml` name one."""

@@ -1,9 +1,10 @@
 """What the coordinator must not forget: members, jobs, rounds and the states between them, in SQLite.
 
 Two rules make a kill at any moment harmless. A round's plan is stored before it is sent, so that a
-restarted coordinator asks the very same question; and a fold, its outcome and the new checkpoint are one
-transaction, so that a round is folded once or not at all. Write-ahead log with synchronous=FULL: what a
-method has returned from survives power loss. Several processes may open the same store.
+restarted coordinator asks the very same question; and a fold, its outcome, the receipts for its replies and
+the new checkpoint are one transaction, so that a round is folded once or not at all. Write-ahead log with
+synchronous=FULL: what a method has returned from survives power loss. Several processes may open the same
+store.
 
 >>> store = Store.open(":memory:")
 >>> store.members(), store.next_job()
@@ -14,20 +15,22 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from fedcore import canonical
 from fedcore.adapter import AdapterState
+from fedcore.certificate import Attestation
 from fedcore.enrolment import EnrolmentRequest
 from fedcore.errors import ConfigError, TrustError
 from fedcore.identity import PublicIdentity
 from fedcore.manifest import PrivacySpend
+from fedcore.receipt import Receipt
 from fedcore.round import Abandoned, Completed, JobPlan, RoundOutcome, RoundPlan
-from fedcore.wire import pack_arrays, unpack_arrays
+from fedcore.wire import Envelope, pack_arrays, unpack_arrays
 from fedserver.cohort import Member
 
 __all__ = ["JobRecord", "JobState", "Store"]
@@ -49,6 +52,11 @@ CREATE TABLE IF NOT EXISTS checkpoints(
 CREATE TABLE IF NOT EXISTS spends(
     job_id TEXT NOT NULL, institution TEXT NOT NULL, round INTEGER NOT NULL, spend TEXT NOT NULL,
     PRIMARY KEY(job_id, institution));
+CREATE TABLE IF NOT EXISTS attestations(
+    job_id TEXT NOT NULL, institution TEXT NOT NULL, attestation TEXT NOT NULL, PRIMARY KEY(job_id, institution));
+CREATE TABLE IF NOT EXISTS receipts(
+    institution TEXT NOT NULL, number INTEGER NOT NULL, job_id TEXT NOT NULL, head TEXT NOT NULL,
+    steps INTEGER NOT NULL, header BLOB NOT NULL, signature BLOB NOT NULL, PRIMARY KEY(institution, number));
 CREATE TABLE IF NOT EXISTS notes(name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 
@@ -237,11 +245,24 @@ class Store:
         *,
         state: AdapterState | None = None,
         spends: Mapping[str, PrivacySpend] | None = None,
+        attestations: Mapping[str, Attestation] | None = None,
+        receipts: Iterable[Receipt] = (),
+        seal: Callable[[Receipt], Envelope] | None = None,
     ) -> None:
-        """Store an outcome with the folded state and the spends, in one transaction.
+        """Store an outcome with everything that came of the round, in one transaction.
 
-        Guarantee: a round closes once; the state after it is the one folded here.
+        Guarantee: a round closes once; the state after it is the one folded here, and no reply of it is
+        ever without its receipt.
 
+        Args:
+            job_id: The job.
+            outcome: What came of it.
+            state: The folded state.
+            spends: What each contributor states.
+            attestations: What each contributor signed of it.
+            receipts: For every reply that an institution signed, counted or not. Their `number` and
+                `previous` are set here.
+            seal: Signs a receipt; needed where there are some.
         Raises:
             ConfigError: The round is closed already, or was never opened.
         """
@@ -264,6 +285,15 @@ class Store:
                     "INSERT OR REPLACE INTO spends VALUES (?, ?, ?, ?)",
                     (job_id, name, outcome.round, json.dumps(spend.to_dict())),
                 )
+            for name, attestation in (attestations or {}).items():
+                db.execute(
+                    "INSERT OR REPLACE INTO attestations VALUES (?, ?, ?)",
+                    (job_id, name, json.dumps(attestation.to_dict())),
+                )
+            for receipt in receipts:
+                if seal is None:
+                    raise ConfigError("a receipt cannot be stored without a signature")
+                _number(db, receipt, seal)
 
     def round_plan(self, job_id: str, number: int) -> RoundPlan | None:
         """The stored plan of a round, if it was opened."""
@@ -289,6 +319,31 @@ class Store:
         """The last stated spend of each institution that contributed, by name."""
         rows = self._rows("SELECT spend FROM spends WHERE job_id = ? ORDER BY institution", job_id)
         return tuple(PrivacySpend.from_dict(json.loads(text)) for (text,) in rows)
+
+    def attestations(self, job_id: str) -> tuple[Attestation, ...]:
+        """What each institution signed with the newest of its counted replies, by name."""
+        rows = self._rows("SELECT attestation FROM attestations WHERE job_id = ? ORDER BY institution", job_id)
+        return tuple(Attestation.from_dict(json.loads(text)) for (text,) in rows)
+
+    # Receipts -----------------------------------------------------------------------------------------
+
+    def receipts(self, institution: str) -> tuple[Envelope, ...]:
+        """Every receipt of an institution, in order of their numbers."""
+        rows = self._rows("SELECT header, signature FROM receipts WHERE institution = ? ORDER BY number", institution)
+        return tuple(Envelope(kind="receipt", header=h, signature=s) for h, s in rows)
+
+    def newest_receipt(self, institution: str) -> Envelope | None:
+        """The newest receipt of an institution, over all jobs."""
+        rows = self._rows(
+            "SELECT header, signature FROM receipts WHERE institution = ? ORDER BY number DESC LIMIT 1", institution
+        )
+        return Envelope(kind="receipt", header=rows[0][0], signature=rows[0][1]) if rows else None
+
+    def receipted(self, job_id: str) -> dict[str, int]:
+        """Institution -> steps of a job that its receipts account for."""
+        return dict(
+            self._rows("SELECT institution, sum(steps) FROM receipts WHERE job_id = ? GROUP BY institution", job_id)
+        )
 
     # Notes --------------------------------------------------------------------------------------------
 
@@ -322,6 +377,28 @@ class Store:
                 self._connection.execute("ROLLBACK")
                 raise
             self._connection.execute("COMMIT")
+
+
+def _number(db: sqlite3.Connection, receipt: Receipt, seal: Callable[[Receipt], Envelope]) -> None:
+    """Store a receipt as its institution's next one."""
+    row = db.execute(
+        "SELECT number, head FROM receipts WHERE institution = ? ORDER BY number DESC LIMIT 1", (receipt.institution,)
+    ).fetchone()
+    number, previous = row or (0, "")
+    numbered = replace(receipt, number=number + 1, previous=previous)
+    sealed = seal(numbered)
+    db.execute(
+        "INSERT INTO receipts VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            numbered.institution,
+            numbered.number,
+            numbered.job,
+            numbered.head,
+            numbered.event.steps,
+            sealed.header,
+            sealed.signature,
+        ),
+    )
 
 
 def _outcome(text: str) -> RoundOutcome:

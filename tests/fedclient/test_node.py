@@ -18,6 +18,7 @@ from domains.language import Base
 from domains.medicine.synthetic import SITES, records
 from fedclient._setup import NewNode, enrolment_request, make_node
 from fedclient.node import Node, _alone
+from fedclient.receipts import Receipts, verify
 from fedclient.settings import NodeSettings
 from fedcore.adapter import AdapterSchema, AdapterState
 from fedcore.enrolment import CoordinatorCard
@@ -25,8 +26,9 @@ from fedcore.errors import ConcordatError, ConfigError, ModelError, TrustError
 from fedcore.identity import PublicIdentity, SigningIdentity
 from fedcore.privacy.plan import PrivacyPlan
 from fedcore.privacy.units import PrivacyUnit
+from fedcore.receipt import Receipt, seal_receipt
 from fedcore.round import Optimiser, RoundPlan
-from fedcore.wire import Envelope, read_refusal, read_reply, seal_plan
+from fedcore.wire import Envelope, read_refusal, read_reply, seal_plan, verify_header
 from fedserver import messages
 from fedserver.app import make_server_app
 from fedserver.cohort import Member
@@ -168,6 +170,35 @@ def ask(link: Link, site: Site, plan: RoundPlan, meanwhile: Callable[[], None] =
     return answers[0]
 
 
+def hand_out(link: Link, site: Site, answer: Envelope, plan: RoundPlan) -> Envelope:
+    """Send a receipt for an answer, as the coordinator does at a job's end, and wait for the node's word."""
+    header = verify_header("reply", answer.header, answer.signature, site.public())
+    receipt = Receipt(
+        institution="a",
+        number=1,
+        previous="",
+        job=plan.job_id,
+        round=plan.round,
+        plan=plan.digest,
+        head=header["ledger"],
+        dataset=header["dataset"],
+        event=plan.privacy.event(),
+        at="2026-11-01T12:00:00+00:00",
+    )
+    heard: list[Envelope] = []
+
+    def run(grid: Grid, context: Context) -> None:
+        (node_id,) = grid.get_node_ids()
+        content = messages.pack(seal_receipt(receipt, site.coordinator))
+        asked = list(grid.push_messages([Message(content, node_id, messages.MESSAGE_TYPE, ttl=TIMEOUT_S)]))
+        replies: list[Message] = []
+        wait_for("an ack", lambda: replies.extend(grid.pull_messages(asked)) or replies)
+        heard.append(messages.unpack("a", replies[0].content))
+
+    link.run(make_server_app(run))
+    return heard[0]
+
+
 def test_node_answers_plans_and_a_worker_that_is_killed_is_replaced(site: Site, link: Link) -> None:
     faults: list[ConcordatError] = []
 
@@ -187,6 +218,12 @@ def test_node_answers_plans_and_a_worker_that_is_killed_is_replaced(site: Site, 
         assert ask(link, site, first) == answer
         assert site.status()["state"] in ("training", "connected")
 
+        ack = hand_out(link, site, answer, first)
+        assert set(verify_header("ack", ack.header, ack.signature, site.public())) == {
+            "institution", "version", "body_sha256"
+        }  # fmt: skip
+        assert len(site.settings.files.receipts.read_text().splitlines()) == 1
+
         long = {**first.privacy.to_dict(), "steps_per_round": 3000, "noise_multiplier": 30.0}
         second = site.plan(2, privacy=PrivacyPlan.from_dict(long))
 
@@ -199,6 +236,8 @@ def test_node_answers_plans_and_a_worker_that_is_killed_is_replaced(site: Site, 
         read_reply(ask(link, site, third), third, "a", site.public())
         ledger = site.settings.open_ledger()
         assert ledger.account().to_dict()["rounds_reserved"] == 3
+        receipts = Receipts(site.settings.files.receipts, institution="a", coordinator=site.coordinator.public)
+        assert verify(ledger, receipts).countersigned > 0
         ledger.close()
     finally:
         site.stop.set()

@@ -2,7 +2,9 @@
 
 import dataclasses
 import logging
+import shutil
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +12,22 @@ import numpy as np
 import pytest
 
 from domains.language import Base, Encoded
+from fedclient.audit import AuditedBound
 from fedclient.consent import LocalPolicy
 from fedclient.dataset import PrivateDataset
 from fedclient.ledger import BudgetLimit, Ledger
 from fedclient.model import Trainer
-from fedclient.session import Institution, run_round
+from fedclient.receipts import dataset_tag
+from fedclient.session import Institution, audited, run_round
 from fedclient.update import AdapterUpdate
 from fedcore import canonical
 from fedcore.adapter import AdapterSchema, AdapterState, ModelCard
-from fedcore.errors import BadReply, RecordError
+from fedcore.errors import BadReply, PrivacyError, RecordError
 from fedcore.identity import SigningIdentity
 from fedcore.manifest import PrivacySpend
 from fedcore.privacy.accounting import epsilon
+from fedcore.privacy.noise import SecureNoise, UnsafeSeededNoise
+from fedcore.privacy.sampling import SystemRandom, UnsafeSeeded
 from fedcore.privacy.units import PrivacyUnit
 from fedcore.round import RoundPlan
 from fedcore.wire import Envelope, read_refusal, read_reply, seal_plan
@@ -29,6 +35,8 @@ from simulations.tiny import make_tiny_base
 
 Plans = Callable[..., RoundPlan]
 SECRET = "Mrs Example, born 1950"
+NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
+BOUND = AuditedBound(epsilon_lower=0.25, confidence=0.95, noise_multiplier_upper=0.9, sampling_rate_lower=0.049)
 
 
 @dataclasses.dataclass
@@ -42,6 +50,7 @@ class Adder:
     def __init__(self, card: ModelCard) -> None:
         self.base = HeldBase(card)
         self.asked: list[RoundPlan] = []
+        self.sources: list[tuple[str, str]] = []
 
     def train(
         self,
@@ -54,6 +63,7 @@ class Adder:
         report: Any = None,
     ) -> AdapterUpdate:
         self.asked.append(plan)
+        self.sources.append((source.origin, noise.origin))
         if report is not None:
             report(1, 1)
         tensors = {t.name: np.full(t.shape, len(self.asked), dtype=np.float32) for t in plan.trained}
@@ -63,7 +73,14 @@ class Adder:
 class Site:
     """An institution, its coordinator, and what its records were asked for."""
 
-    def __init__(self, directory: Path, card: ModelCard, epsilon_limit: float = 8.0, **policy: Any) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        card: ModelCard,
+        epsilon_limit: float = 8.0,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        **policy: Any,
+    ) -> None:
         self.coordinator, self.identity = SigningIdentity.generate(), SigningIdentity.generate()
         self.unit = PrivacyUnit(key="patient")
         self.ledger = Ledger.open(
@@ -71,6 +88,7 @@ class Site:
             dataset="admissions",
             unit=self.unit,
             limit=BudgetLimit(epsilon=epsilon_limit, delta=1e-5),
+            clock=clock,
         )
         self.policy = LocalPolicy(
             tasks=("medicine.record",),
@@ -97,6 +115,7 @@ class Site:
             "ledger": self.ledger,
             "trainer": self.trainer,
             "dataset": self.dataset,
+            "audit": lambda plan: BOUND,
         }
         return Institution(**{**fields, **changes})
 
@@ -133,8 +152,82 @@ def test_an_accepted_plan_is_answered_with_the_update_and_the_ledgers_spend(
 
 def test_a_reply_says_nothing_but_what_is_agreed(site: Site, make_plan: Plans, state: AdapterState) -> None:
     header = canonical.decode(run_round(site.seal(make_plan(), state), site.institution()).header)
-    assert set(header) == {"version", "body_sha256", "job", "round", "plan", "institution", "spend"}
+    named = {"version", "body_sha256", "job", "round", "plan", "institution", "spend", "ledger", "dataset"}
+    assert set(header) == named
     assert set(header["spend"]) == {f.name for f in dataclasses.fields(PrivacySpend)}
+
+
+def test_a_reply_names_the_entry_that_paid_and_a_tag_that_hides_the_data_set(
+    site: Site, make_plan: Plans, state: AdapterState, tmp_path: Path, card: ModelCard
+) -> None:
+    header = canonical.decode(run_round(site.seal(make_plan(), state), site.institution()).header)
+    reservation = next(e for e in site.ledger.entries() if e.kind == "reserve")
+    assert header["ledger"] == reservation.hash
+    assert header["dataset"] == dataset_tag(site.identity, "admissions")
+    assert header["dataset"] != dataset_tag(SigningIdentity.generate(), "admissions")
+    assert b"admissions" not in canonical.encode(header)
+
+
+def test_a_spend_states_the_sources_and_the_audit_of_what_was_trained_with(
+    site: Site, make_plan: Plans, state: AdapterState
+) -> None:
+    plan = make_plan()
+    institution = site.institution(source=lambda plan: UnsafeSeeded(1), noise=lambda plan: UnsafeSeededNoise(1))
+    _, stated = read_reply(run_round(site.seal(plan, state), institution), plan, "a", site.identity.public)
+    spend = PrivacySpend.from_dict(stated)
+    assert (spend.noise_source, spend.sampling_source) == ("UnsafeSeededNoise", "UnsafeSeeded")
+    assert spend.events == (plan.privacy.event(),)
+    assert spend.epsilon_job == spend.epsilon
+    assert site.trainer.sources[-1] == ("UnsafeSeeded", "UnsafeSeededNoise")
+
+
+def test_the_audited_bound_is_of_the_jobs_steps_at_the_ledgers_delta(
+    tmp_path: Path, card: ModelCard, make_plan: Plans, state: AdapterState
+) -> None:
+    site = Site(tmp_path, card)
+    strict = dataclasses.replace(make_plan().privacy, delta=1e-7)
+    found = []
+    for number in (1, 2):
+        plan = make_plan(round=number, privacy=strict)
+        _, stated = read_reply(run_round(site.seal(plan, state), site.institution()), plan, "a", site.identity.public)
+        found.append((stated["audited_epsilon"], stated["audit_confidence"], stated["epsilon_job"]))
+    at = dataclasses.replace(strict, delta=1e-5)
+    assert [f[0] for f in found] == [BOUND.epsilon_of(at, steps=n * at.steps_per_round) for n in (1, 2)]
+    assert found[0][0] < found[1][0]
+    assert [(confidence, 0 <= lower < upper) for lower, confidence, upper in found] == [(0.95, True)] * 2
+
+
+def test_secure_sources_are_what_an_institution_uses_unless_told_otherwise(
+    site: Site, make_plan: Plans, state: AdapterState
+) -> None:
+    plan = make_plan()
+    _, stated = read_reply(run_round(site.seal(plan, state), site.institution()), plan, "a", site.identity.public)
+    assert (stated["noise_source"], stated["sampling_source"]) == (SecureNoise.origin, SystemRandom.origin)
+    assert Institution.__dataclass_fields__["audit"].default is audited
+
+
+def test_a_step_that_fails_its_audit_costs_nothing(site: Site, make_plan: Plans, state: AdapterState) -> None:
+    def fail(plan: RoundPlan) -> AuditedBound:
+        raise PrivacyError("the noise of layer 1 is half of the plan's")
+
+    plan = make_plan()
+    assert site.code(run_round(site.seal(plan, state), site.institution(audit=fail)), plan) == "privacy"
+    assert untouched(site)
+
+
+def test_tensors_that_fit_no_base_are_refused_before_anything_is_made(
+    site: Site, make_plan: Plans, state: AdapterState, schema: AdapterSchema
+) -> None:
+    huge = dataclasses.replace(
+        schema,
+        tensors=tuple(
+            dataclasses.replace(t, shape=(2, 1 << 40) if t.part == "lora_A" else (1 << 40, 2)) for t in schema.tensors
+        ),
+    )
+    plan = make_plan(schema=huge, carries=())
+    envelope = seal_plan(plan, {}, site.coordinator)
+    assert site.code(run_round(envelope, site.institution()), plan) == "base_mismatch"
+    assert untouched(site)
 
 
 def test_the_same_question_gets_the_same_bytes_at_no_cost(site: Site, make_plan: Plans, state: AdapterState) -> None:
@@ -322,3 +415,76 @@ def test_a_live_institution_never_trains_without_noise(tmp_path: Path, make_plan
     strict, lax = Site(tmp_path / "1", base.card), Site(tmp_path / "2", base.card, unsafe_allow_no_noise=True)
     assert strict.code(run_round(strict.seal(plan, state), strict.institution()), plan) == "no_noise"
     assert lax.code(run_round(lax.seal(plan, state), lax.institution()), plan) == "budget_exhausted"
+
+
+# Neighbouring data sets: with the same noise, nothing that leaves differs but the noised numbers.
+
+
+def neighbours(base: Base) -> dict[str, tuple[tuple[Encoded, ...], ...]]:
+    units = examples(base)
+    long = base.encode("Facts: 3, and a great deal more than that", "Note: a long story with an unlikely end.", 24)
+    return {
+        "as it is": tuple(units),
+        "one unit more": (*units, (long,)),
+        "one unit fewer": tuple(units[:-1]),
+        "one unit replaced": (*units[:-1], (long,)),
+        "one unit with more records": (*units[:-1], (*units[-1], long, long)),
+    }
+
+
+def test_every_byte_that_leaves_and_is_not_noised_is_equal_on_neighbouring_data_sets(
+    tmp_path: Path, make_plan: Plans, base: Base
+) -> None:
+    schema = AdapterSchema.for_base(base.card, rank=2, alpha=4, targets=("q_proj",))
+    state = AdapterState.initial(schema, seed=7)
+    privacy = dataclasses.replace(make_plan().privacy, sampling_rate=0.5, expected_batch_units=6.0, steps_per_round=2)
+    made = {"schema": schema, "state_digest": state.digest, "privacy": privacy, "max_tokens": 24, "rounds": 9}
+    first = Site(tmp_path / "first", base.card, epsilon_limit=20.0, clock=lambda: NOON)
+    first.ledger.approve("job", "1" * 64)
+    first.ledger.close()
+    trainer = Trainer(base)
+    leaves: dict[str, list[Envelope]] = {}
+    for name, units in neighbours(base).items():
+        shutil.copytree(tmp_path / "first", tmp_path / name)
+        site = Site(tmp_path / name, base.card, epsilon_limit=20.0, clock=lambda: NOON)
+        site.coordinator, site.identity = first.coordinator, first.identity
+        data = PrivateDataset(units=units)
+        institution = site.institution(
+            trainer=trainer,
+            dataset=lambda plan, data=data: data,
+            source=lambda plan: UnsafeSeeded(7),
+            noise=lambda plan: UnsafeSeededNoise(7),
+        )
+        plans = [
+            make_plan(**made),
+            make_plan(**made),  # The same question again.
+            make_plan(**made, round=2, cohort=("b",)),
+            make_plan(**{**made, "task": "finance.report"}, round=3),
+            make_plan(**{**made, "privacy": dataclasses.replace(privacy, steps_per_round=900)}, round=4),
+        ]
+        leaves[name] = [run_round(site.seal(plan, state), institution) for plan in plans]
+        site.ledger.close()
+    own = leaves.pop("as it is")
+    assert [e.kind for e in own] == ["reply", "reply", "refusal", "refusal", "refusal"]
+    codes = [canonical.decode(e.header)["code"] for e in own[2:]]
+    assert codes == ["not_in_cohort", "task_not_allowed", "budget_exhausted"]
+    noised = set()
+    for other in leaves.values():
+        for mine, theirs in zip(own, other, strict=True):
+            assert without_noise(mine) == without_noise(theirs)
+            assert mine.size_bytes == theirs.size_bytes
+        assert own[2:] == other[2:], "a refusal holds nothing that was noised"
+        assert other[0] == other[1]
+        noised.add(other[0].body)
+    # The check sees something: the noised numbers do differ, since one unit moved them.
+    assert len(noised | {own[0].body}) > 2
+
+
+def without_noise(envelope: Envelope) -> Any:
+    """Everything of a message but the noised numbers, and the digest and signature that follow from them."""
+    header = canonical.decode(envelope.header)
+    if envelope.kind == "refusal":
+        return header, envelope.signature, envelope.body
+    header.pop("body_sha256")
+    length = int.from_bytes(envelope.body[:8], "little")
+    return header, len(envelope.signature), envelope.body[: 8 + length], len(envelope.body)

@@ -11,10 +11,12 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
+from fedcore import canonical
 from fedcore.adapter import AdapterSchema
 from fedcore.enrolment import EnrolmentRequest
 from fedcore.identity import SigningIdentity
 from fedcore.manifest import PrivacySpend
+from fedcore.privacy import accounting
 from fedcore.privacy.plan import PrivacyPlan
 from fedcore.round import JobPlan, Optimiser, RoundPlan
 from fedcore.wire import Envelope, read_plan, seal_reply
@@ -27,16 +29,28 @@ from fedserver.store import Store
 Answer = Callable[[Envelope], Iterable[RecordDict]]
 
 
-def spend_of(name: str, rounds: int = 1) -> dict[str, Any]:
+def spend_of(name: str, plan: RoundPlan) -> dict[str, Any]:
+    """What an honest institution states that took part in every round so far."""
+    events = (plan.privacy.event(plan.round),)
+    spent = accounting.epsilon(events, plan.privacy.delta)
     return PrivacySpend(
         institution=name,
-        unit="patient",
-        relation="add_or_remove_one",
-        epsilon=1.0,
-        delta=1e-5,
-        rounds=rounds,
+        unit=plan.privacy.unit.key,
+        relation=plan.privacy.unit.relation,
+        epsilon=spent,
+        delta=plan.privacy.delta,
+        rounds=plan.round,
+        epsilon_job=spent,
+        events=events,
         accountant="test",
+        noise_source="test",
+        sampling_source="test",
     ).to_dict()
+
+
+def head_of(name: str, plan: RoundPlan) -> str:
+    """A hash that stands for the ledger's entry."""
+    return canonical.digest([name, plan.digest])
 
 
 @dataclass
@@ -56,8 +70,9 @@ class Institution:
     def reply(self, plan: RoundPlan, **changes: Any) -> Envelope:
         tensors = {t.name: np.full(t.shape, self.value, dtype=np.float32) for t in plan.trained}
         tensors.update(changes)
-        spend = spend_of(self.name, plan.round)
-        return seal_reply(plan, self.name, tensors, spend, self.identity)
+        spend = spend_of(self.name, plan)
+        head, tag = head_of(self.name, plan), canonical.digest(self.name)
+        return seal_reply(plan, self.name, tensors, spend, self.identity, ledger=head, dataset=tag)
 
     def __call__(self, envelope: Envelope) -> Iterable[RecordDict]:
         return [messages.pack(self.reply(self.plan(envelope)))]
@@ -70,6 +85,7 @@ class MemoryGrid(Grid):
         TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1
         self.nodes = nodes
         self.offline: set[int] = set()
+        self.receipts: dict[int, list[Envelope]] = {}
         self._replies: list[Message] = []
         self._count = 0
 
@@ -96,10 +112,16 @@ class MemoryGrid(Grid):
         self._count += 1
         message.metadata.__dict__["_message_id"] = str(self._count)
         record: Any = message.content["envelope"]
-        body: Any = message.content["body"]
+        body: Any = message.content.get("body")
         envelope = Envelope(
-            kind=record["kind"], header=record["header"], signature=record["signature"], body=body["body"].data
+            kind=record["kind"],
+            header=record["header"],
+            signature=record["signature"],
+            body=body["body"].data if body else b"",
         )
+        if envelope.kind == "receipt":
+            self.receipts.setdefault(message.metadata.dst_node_id, []).append(envelope)
+            return str(self._count)
         for content in self.nodes[message.metadata.dst_node_id](envelope):
             self._replies.append(Message(content, reply_to=message))
         return str(self._count)

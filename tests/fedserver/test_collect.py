@@ -14,7 +14,7 @@ from fedcore import canonical
 from fedcore.errors import QuorumLost
 from fedcore.identity import SigningIdentity
 from fedcore.round import Optimiser
-from fedcore.wire import Envelope, seal_refusal, seal_reply
+from fedcore.wire import Envelope, seal_refusal
 from fedserver import messages
 from fedserver.cohort import Member
 from fedserver.collect import Collector, norm_bound
@@ -35,6 +35,22 @@ def hostile(make_federation: Callable[..., Any], answer: Callable[[Any, Any], An
 
     federation.answers("c", reply)
     return federation, federation.run()
+
+
+def spent(**changes: Any) -> Callable[[Any, Any], Envelope]:
+    """An honest update with a statement of its cost in which something is changed."""
+
+    def answer(c: Any, plan: Any) -> Envelope:
+        made = {name: value(plan) if callable(value) else value for name, value in changes.items()}
+        return sealed_anyway(
+            c, plan, tensors_of(c, plan), spend={**canonical.decode(c.reply(plan).header)["spend"], **made}
+        )
+
+    return answer
+
+
+def event_of(plan: Any, **changes: Any) -> list[dict[str, Any]]:
+    return [{**plan.privacy.event().to_dict(), **changes}]
 
 
 def sealed_anyway(c: Any, plan: Any, tensors: dict[str, Any], **header: Any) -> Envelope:
@@ -102,6 +118,18 @@ ATTACKS: dict[str, tuple[str, Callable[[Any, Any], Any]]] = {
             c, plan, tensors_of(c, plan), spend={**canonical.decode(c.reply(plan).header)["spend"], "institution": "a"}
         ),
     ),
+    "spend of another relation": ("bad_spend", spent(relation="replace_one")),
+    "spend of another unit": ("bad_spend", spent(unit="record")),
+    "spend of no event": ("bad_spend", spent(events=[], epsilon=0.0, epsilon_job=0.0)),
+    "spend of too few steps": ("bad_spend", spent(events=lambda plan: event_of(plan, steps=1))),
+    "spend of another noise": ("bad_spend", spent(events=lambda plan: event_of(plan, noise_multiplier=9.0))),
+    "spend below what its events cost": ("bad_spend", spent(epsilon_job=0.1)),
+    "spend of the job above that of all jobs": ("bad_spend", spent(epsilon=0.1)),
+    "audit above the stated epsilon": ("bad_spend", spent(audited_epsilon=99.0, audit_confidence=0.95)),
+    "no entry of a ledger": (
+        "malformed",
+        lambda c, plan: sealed_anyway(c, plan, tensors_of(c, plan), ledger=None),
+    ),
     "refusal": ("budget_exhausted", lambda c, plan: seal_refusal(plan, "c", "budget_exhausted", c.identity)),
     "refusal that is a text": ("malformed", lambda c, plan: seal_refusal(plan, "c", "a long story!", c.identity)),
     "plan sent back": ("malformed", lambda c, plan: RecordDict({"envelope": ConfigRecord({"kind": "code"})})),
@@ -141,6 +169,23 @@ def test_hostile_reply_is_dropped_by_name_and_the_round_finishes(
     assert result.outcomes[0].dropped == {"c": reason}
     np.testing.assert_allclose(result.state.tensors[NAME], 0.01, rtol=1e-6)
     assert federation.time.now < 60
+
+
+def test_whatever_an_institution_signed_gets_a_receipt_though_it_was_not_counted(
+    make_federation: Callable[..., Any],
+) -> None:
+    for attack, expected in {
+        "huge": True,
+        "missing tensor": True,
+        "spend below zero": True,
+        "no spend": False,
+        "signed by a stranger": False,
+        "refusal": False,
+        "nothing": False,
+    }.items():
+        federation, _ = hostile(make_federation, ATTACKS[attack][1])
+        assert bool(federation.store.receipts("c")) is expected, attack
+        assert len(federation.store.receipts("a")) == 1
 
 
 def test_second_reply_of_a_node_is_dropped_and_the_first_one_counts_once(make_federation: Callable[..., Any]) -> None:
@@ -193,22 +238,16 @@ def test_bound_leaves_room_above_what_a_plan_can_honestly_reach(make_plan: Calla
         assert norm_bound(plan) >= 3 * steps * one_step
 
 
-def test_sum_does_not_depend_on_who_answers_first(make_plan: Callable[..., Any]) -> None:
+def test_sum_does_not_depend_on_who_answers_first(
+    make_plan: Callable[..., Any], make_federation: Callable[..., Any]
+) -> None:
     plan = make_plan(cohort=("a", "b", "c"))
-    keys = {n: SigningIdentity.generate() for n in plan.cohort}
-    members = {n: Member(name=n, identity=k.public, flower_key="") for n, k in keys.items()}
+    institutions = make_federation("a", "b", "c").institutions
+    members = {n: Member(name=n, identity=i.identity.public, flower_key="") for n, i in institutions.items()}
     generator = np.random.default_rng(1)
-    spend = {"unit": "patient", "relation": "add_or_remove_one", "epsilon": 1.0, "delta": 1e-5}
-    spend |= {"rounds": 1, "accountant": "x"}
     replies = {
-        n: seal_reply(
-            plan,
-            n,
-            {t.name: generator.normal(0, 0.01, t.shape).astype(np.float32) for t in plan.trained},
-            {**spend, "institution": n},
-            keys[n],
-        )
-        for n in plan.cohort
+        n: i.reply(plan, **{t.name: generator.normal(0, 0.01, t.shape).astype(np.float32) for t in plan.trained})
+        for n, i in institutions.items()
     }
     sums = []
     for order in (("a", "b", "c"), ("c", "a", "b")):
@@ -217,6 +256,33 @@ def test_sum_does_not_depend_on_who_answers_first(make_plan: Callable[..., Any])
             collector.take(name, replies[name])
         sums.append(collector.sum())
     assert all((sums[0].total[n] == sums[1].total[n]).all() for n in sums[0].total)
+
+
+def test_rounds_that_were_counted_must_be_accounted_for(
+    make_plan: Callable[..., Any], make_federation: Callable[..., Any]
+) -> None:
+    """One who states the cost of this round alone, after another was counted, hides one."""
+    plan = make_plan(cohort=("a",))
+    a = make_federation("a").institutions["a"]
+    members = {"a": Member(name="a", identity=a.identity.public, flower_key="")}
+    reply = a.reply(plan)
+    for folded, dropped in ((0, {}), (1, {"a": "bad_spend"})):
+        collector = Collector(plan, members, folded={"a": folded})
+        collector.take("a", reply)
+        assert collector.dropped == dropped
+
+
+def test_what_a_contributor_signed_is_kept_for_the_certificate(
+    make_plan: Callable[..., Any], make_federation: Callable[..., Any]
+) -> None:
+    plan = make_plan(cohort=("a", "b"))
+    a, b = make_federation("a", "b").institutions.values()
+    members = {i.name: Member(name=i.name, identity=i.identity.public, flower_key="") for i in (a, b)}
+    collector = Collector(plan, members)
+    collector.take("a", a.reply(plan))
+    collector.take("b", seal_refusal(plan, "b", "no", b.identity))
+    assert set(collector.attestations) == {"a"}
+    assert collector.attestations["a"].verify()["spend"] == collector.spends["a"].to_dict()
 
 
 def test_member_that_is_gone_counts_as_missing(make_plan: Callable[..., Any]) -> None:

@@ -6,11 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fedcore import canonical
 from fedcore.adapter import AdapterState
 from fedcore.errors import Interrupted, QuorumLost
+from fedcore.privacy import accounting
+from fedcore.receipt import Receipt, read_receipt
 from fedcore.round import Abandoned, Completed, Evaluation
-from fedcore.wire import read_plan, seal_refusal
+from fedcore.wire import carried_receipt, read_plan, seal_refusal, seal_reply
 from fedserver import messages
+from fedserver.coordinator import Coordinator
 from fedserver.store import Store
 
 
@@ -161,3 +165,127 @@ def test_losses_are_scored_once_and_each_round_when_asked(make_federation: Calla
     assert scorer.calls == [True, False, False, False]
     federation.run(evaluator=scorer)
     assert len(scorer.calls) == 4
+
+
+# Receipts: every reply that was signed is countersigned, once, in order.
+
+
+def receipts_of(federation: Any, name: str) -> list[Receipt]:
+    key = federation.identity.public
+    return [read_receipt(sealed, key, institution=name) for sealed in federation.store.receipts(name)]
+
+
+def test_every_round_gives_each_contributor_a_receipt_for_the_entry_that_it_named(
+    make_federation: Callable[..., Any],
+) -> None:
+    federation = make_federation("a", "b", rounds=3)
+    federation.run()
+    for name in ("a", "b"):
+        asked = [read_plan(e, federation.identity.public)[0] for e in federation.institutions[name].asked]
+        found = receipts_of(federation, name)
+        heads = [canonical.digest([name, plan.digest]) for plan in asked]
+        assert [r.head for r in found] == heads
+        assert [(r.number, r.round, r.job) for r in found] == [(i, i, "job") for i in (1, 2, 3)]
+        assert [r.previous for r in found] == ["", *heads[:-1]]
+        assert [r.plan for r in found] == [plan.digest for plan in asked]
+        assert [r.event for r in found] == [federation.job.privacy.event()] * 3
+
+
+def test_each_plan_carries_the_newest_receipt_of_its_institution_and_of_nobody_else(
+    make_federation: Callable[..., Any],
+) -> None:
+    federation = make_federation("a", "b", rounds=3)
+    federation.run()
+    for name in ("a", "b"):
+        carried = [carried_receipt(e) for e in federation.institutions[name].asked]
+        assert carried[0] is None
+        assert carried[1:] == list(federation.store.receipts(name))[:2]
+
+
+def test_receipts_are_handed_out_at_the_end_of_a_job_and_nobody_waits(make_federation: Callable[..., Any]) -> None:
+    federation = make_federation("a", "b", "c")
+    federation.answers("c", lambda e: [messages.pack(refused(federation, "c", e))])
+    result = federation.run()
+    assert federation.grid.receipts == {
+        federation.node(name): [federation.store.receipts(name)[-1]] for name in ("a", "b")
+    }
+    assert federation.time.now < 2
+    # What goes out after the last round is part of no round's bytes.
+    down = sum(e.size_bytes for i in ("a", "b") for e in federation.institutions[i].asked)
+    refusals = sum(e.size_bytes for e in federation.institutions["c"].asked)
+    assert sum(o.bytes_down for o in result.outcomes) == down + refusals
+
+
+def refused(federation: Any, name: str, envelope: Any) -> Any:
+    institution = federation.institutions[name]
+    return seal_refusal(institution.plan(envelope), name, "no_noise", institution.identity)
+
+
+def test_an_abandoned_round_gives_receipts_too(make_federation: Callable[..., Any]) -> None:
+    federation = make_federation("a", "b", "c", quorum=3)
+    federation.answers("c", lambda e: [messages.pack(refused(federation, "c", e))])
+    assert federation.run().status == "failed"
+    assert [len(receipts_of(federation, n)) for n in ("a", "b", "c")] == [1, 1, 0]
+    assert set(federation.grid.receipts) == {0, 1}
+
+
+def test_numbers_go_on_over_jobs(make_federation: Callable[..., Any]) -> None:
+    first = make_federation("a", "b", job_id="one")
+    first.run()
+    first.store.complete_job("one", release=None)
+    second = make_federation("a", "b", job_id="two", store=first.store)
+    second.institutions = first.institutions
+    second.grid.nodes = dict(enumerate(first.institutions.values()))
+    second.run()
+    found = receipts_of(first, "a")
+    assert [(r.job, r.number) for r in found] == [("one", 1), ("one", 2), ("two", 3), ("two", 4)]
+    assert [r.previous for r in found[1:]] == [r.head for r in found[:-1]]
+
+
+def test_a_receipt_pays_for_rounds_that_were_reserved_and_never_answered(make_federation: Callable[..., Any]) -> None:
+    """A worker that died had reserved; its institution states it with the next reply, and the receipt shows it."""
+    federation = make_federation("a", "b", rounds=3)
+    a = federation.institutions["a"]
+    privacy = federation.job.privacy
+
+    def lost_one(envelope: Any) -> Any:
+        plan = a.plan(envelope)
+        reserved = plan.round + (plan.round >= 2)
+        spent = accounting.epsilon([privacy.event(reserved)], privacy.delta)
+        good = canonical.decode(a.reply(plan).header)
+        stated = {
+            **good["spend"],
+            "events": [privacy.event(reserved).to_dict()],
+            "epsilon": spent,
+            "epsilon_job": spent,
+        }
+        tensors = {t.name: np.full(t.shape, a.value, dtype=np.float32) for t in plan.trained}
+        head, tag = good["ledger"], good["dataset"]
+        return [messages.pack(seal_reply(plan, "a", tensors, stated, a.identity, ledger=head, dataset=tag))]
+
+    federation.answers("a", lost_one)
+    assert federation.run().contributors == {"a": 3, "b": 3}
+    assert [r.event for r in receipts_of(federation, "a")] == [privacy.event(1), privacy.event(2), privacy.event(1)]
+    assert [r.event for r in receipts_of(federation, "b")] == [privacy.event(1)] * 3
+
+
+def test_a_coordinator_lingers_only_for_those_who_have_not_fetched_their_receipt(
+    make_federation: Callable[..., Any],
+) -> None:
+    federation = make_federation("a", "b", rounds=1)
+    clock = federation.time.clock()
+    coordinator = Coordinator(federation.job, federation.store, federation.identity, federation.members, clock=clock)
+    coordinator.run(federation.grid)
+    before = federation.time.now
+    coordinator.linger(federation.grid, limit_s=3.0)
+    assert federation.time.now - before == pytest.approx(3.0)
+
+
+def test_a_job_keeps_what_each_contributor_signed_last(make_federation: Callable[..., Any]) -> None:
+    federation = make_federation("a", "b")
+    result = federation.run()
+    assert [a.institution for a in result.attestations] == ["a", "b"]
+    for attestation, spend in zip(result.attestations, result.spends, strict=True):
+        header = attestation.verify()
+        assert (header["round"], header["spend"]) == (2, spend.to_dict())
+        assert attestation.identity == federation.institutions[attestation.institution].identity.public.key_hex

@@ -1,6 +1,7 @@
 """The store: nothing acknowledged is lost, a round is folded once."""
 
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -10,12 +11,17 @@ from typing import Any
 
 import pytest
 
+from fedcore import canonical
 from fedcore.adapter import AdapterState
+from fedcore.certificate import Attestation
 from fedcore.enrolment import EnrolmentRequest
 from fedcore.errors import ConfigError, TrustError
 from fedcore.identity import SigningIdentity
 from fedcore.manifest import PrivacySpend
+from fedcore.privacy.accounting import DpEvent
+from fedcore.receipt import Receipt, read_receipt, seal_receipt
 from fedcore.round import Abandoned, Completed
+from fedcore.wire import Envelope
 from fedserver.store import Store
 
 
@@ -71,7 +77,17 @@ def test_checkpoint_is_the_state_that_was_folded_last(
 
 def test_outcomes_and_spends_are_read_back(store: Store, make_plan: Callable[..., Any], state: AdapterState) -> None:
     spend = PrivacySpend(
-        institution="a", unit="patient", relation="r", epsilon=float("inf"), delta=1e-5, rounds=1, accountant="x"
+        institution="a",
+        unit="patient",
+        relation="r",
+        epsilon=float("inf"),
+        delta=1e-5,
+        rounds=1,
+        epsilon_job=float("inf"),
+        events=(),
+        accountant="x",
+        noise_source="test",
+        sampling_source="test",
     )
     store.open_round(make_plan())
     store.close_round("job", completed(1, state), state=state, spends={"a": spend})
@@ -80,6 +96,78 @@ def test_outcomes_and_spends_are_read_back(store: Store, make_plan: Callable[...
     store.close_round("job", lost)
     assert store.outcomes("job") == (completed(1, state), lost)
     assert store.spends("job") == (spend,)
+
+
+def receipt(name: str, number: int, **changes: Any) -> Receipt:
+    event = DpEvent(sampler="poisson", sampling_rate=0.05, noise_multiplier=0.8, steps=3)
+    fields: dict[str, Any] = {
+        "institution": name, "number": 1, "previous": "", "job": "job", "round": number, "plan": "0" * 64,
+        "head": canonical.digest([name, number]), "dataset": "2" * 64, "event": event,
+        "at": "2026-11-01T12:00:00+00:00",
+    }  # fmt: skip
+    return Receipt(**{**fields, **changes})
+
+
+def test_receipts_are_numbered_for_each_institution_in_the_transaction_that_closes_the_round(
+    store: Store, make_plan: Callable[..., Any], state: AdapterState, coordinator_identity: SigningIdentity
+) -> None:
+    def seal(one: Receipt) -> Any:
+        return seal_receipt(one, coordinator_identity)
+
+    def read(name: str) -> list[Receipt]:
+        return [read_receipt(s, coordinator_identity.public, institution=name) for s in store.receipts(name)]
+
+    for number, names in ((1, ("a", "b")), (2, ("b",)), (3, ("a", "b"))):
+        store.open_round(make_plan(round=number, rounds=9))
+        drafts = [receipt(name, number) for name in names]
+        store.close_round("job", completed(number, state), receipts=drafts, seal=seal)
+    assert [(r.number, r.round) for r in read("a")] == [(1, 1), (2, 3)]
+    assert [(r.number, r.round) for r in read("b")] == [(1, 1), (2, 2), (3, 3)]
+    assert [r.previous for r in read("a")] == ["", read("a")[0].head]
+    assert store.newest_receipt("a") == store.receipts("a")[-1]
+    assert store.newest_receipt("c") is None
+    assert store.receipted("job") == {"a": 6, "b": 9}
+    # A round that cannot close leaves no receipt: a number is given once.
+    with pytest.raises(ConfigError, match="cannot be folded again"):
+        store.close_round("job", completed(3, state), receipts=[receipt("a", 3)], seal=seal)
+    store.open_round(make_plan(round=4, rounds=9))
+
+    def fail(one: Receipt) -> Any:
+        raise TrustError("no key")
+
+    with pytest.raises(TrustError):
+        store.close_round("job", completed(4, state), receipts=[receipt("a", 4)], seal=fail)
+    assert [len(read(n)) for n in ("a", "b")] == [2, 3]
+    assert len(store.outcomes("job")) == 3
+
+
+def test_store_of_a_version_without_receipts_gets_their_tables(tmp_path: Path, make_plan: Callable[..., Any]) -> None:
+    path = tmp_path / "old.db"
+    old = Store.open(path)
+    old.open_round(make_plan())
+    old.close()
+    with sqlite3.connect(path) as db:
+        db.executescript("DROP TABLE receipts; DROP TABLE attestations;")
+    db.close()
+    again = Store.open(path)
+    assert (again.receipts("a"), again.newest_receipt("a"), again.receipted("job")) == ((), None, {})
+    assert again.attestations("job") == ()
+    assert again.round_plan("job", 1) == make_plan()
+
+
+def test_attestations_are_those_of_the_newest_counted_reply(
+    store: Store, make_plan: Callable[..., Any], state: AdapterState, node_identity: SigningIdentity
+) -> None:
+    def attested(number: int) -> Attestation:
+        header = canonical.encode({"round": number, "version": 1})
+        envelope = Envelope(kind="reply", header=header, signature=node_identity.sign(header))
+        return Attestation.of("a", node_identity.public, envelope)
+
+    for number in (1, 2):
+        store.open_round(make_plan(round=number))
+        store.close_round("job", completed(number, state), attestations={"a": attested(number)})
+    assert store.attestations("job") == (attested(2),)
+    assert store.attestations("other") == ()
 
 
 def test_jobs_are_taken_in_order_and_a_running_one_first(store: Store, make_job: Callable[..., Any]) -> None:
