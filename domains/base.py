@@ -11,16 +11,32 @@ work on these alone. This module never knows a federation, a budget or a server,
 ('bundle', 'note')
 """
 
-from collections.abc import Mapping
+import ast
+import hashlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cache, cached_property
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from fedcore import canonical
 from fedcore.errors import ConfigError
 
-__all__ = ["GROUP", "Example", "Fact", "Sensitive", "Skeleton", "Statement", "Task", "load_task", "task_names"]
+__all__ = [
+    "GROUP",
+    "Example",
+    "Fact",
+    "Sensitive",
+    "Skeleton",
+    "Statement",
+    "Task",
+    "load_task",
+    "task_digest",
+    "task_names",
+]
 
 GROUP = "concordat.tasks"
 """The entry-point group in which packs name their tasks."""
@@ -183,6 +199,72 @@ def load_task(name: str) -> Task:
     if not isinstance(task, Task):
         raise ConfigError(f"the entry point {name} is not a task", do="see domains/base.py for what a task offers")
     return task
+
+
+def task_digest(name: str) -> str:
+    """SHA-256 of a task's code as it is installed now, hexadecimal.
+
+    What counts: the source of the module that defines the task, of every module of the same top-level
+    package that it imports, directly or through others, and of the packages that hold them. Not what other
+    packages and the standard library do, and no data files: a task that should be pinned keeps its words and
+    rules in Python. Nothing is run but the packages that hold the modules.
+
+    Raises:
+        ConfigError: No installed pack has it, or a part of it has no source.
+    """
+    entry = _entries().get(name)
+    if entry is None:
+        raise ConfigError(f"the task {name!r} is not known", expected="one of " + ", ".join(task_names()))
+    top = entry.module.split(".")[0]
+    found: dict[str, str] = {}
+    waiting = [entry.module]
+    while waiting:
+        module = waiting.pop()
+        if module in found:
+            continue
+        source, package = _source(module)
+        found[module] = hashlib.sha256(source).hexdigest()
+        parents = [module.rpartition(".")[0]] if "." in module else []
+        waiting += [m for m in (*parents, *_imports(source, package)) if m.split(".")[0] == top and _is_module(m)]
+    return canonical.digest(found)
+
+
+def _source(module: str) -> tuple[bytes, str]:
+    """A module's source, and the package that its relative imports start from."""
+    spec = find_spec(module)
+    if spec is not None and spec.origin is None and spec.submodule_search_locations is not None:
+        return b"", module  # A folder without __init__.py runs no code.
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        raise ConfigError(f"the module {module} has no source", do="install the pack from its source or a wheel")
+    return Path(spec.origin).read_bytes(), module if spec.submodule_search_locations else module.rpartition(".")[0]
+
+
+def _imports(source: bytes, package: str) -> Iterator[str]:
+    """Every name that a module may import, wherever in it the import stands.
+
+    Raises:
+        ConfigError: It is not Python.
+    """
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError) as error:
+        raise ConfigError(f"a module of {package} cannot be read as Python", do="install the pack again") from error
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            start = ".".join(package.split(".")[: len(package.split(".")) - node.level + 1]) if node.level else ""
+            origin = ".".join(part for part in (start, node.module or "") if part)
+            yield origin
+            yield from (f"{origin}.{alias.name}" for alias in node.names)
+
+
+def _is_module(name: str) -> bool:
+    """Whether an imported name is a module, rather than something in one."""
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _entries() -> dict[str, EntryPoint]:

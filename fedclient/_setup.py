@@ -20,7 +20,7 @@ from fedclient.settings import NAME, NodeFiles, NodeSettings
 from fedcore.enrolment import EnrolmentRequest
 from fedcore.errors import ConfigError, TrustError
 from fedcore.identity import SigningIdentity, write_private
-from fedcore.privacy.units import PrivacyUnit
+from fedcore.privacy.units import PrivacyUnit, Relation
 
 __all__ = ["NewNode", "enrolment_request", "make_node"]
 
@@ -39,6 +39,9 @@ class NewNode:
     tasks: tuple[str, ...]
     epsilon: float
     delta: float
+    epsilon_per_year: float | None = None
+    """None writes the value of `epsilon`."""
+    relation: Relation = "add_or_remove_one"
     threads: int = 0
 
 
@@ -61,10 +64,11 @@ def make_node(directory: Path, new: NewNode) -> NodeSettings:
         )
     if not new.records.exists():
         raise ConfigError(f"the records {new.records} do not exist", do="set --records to a file or directory")
-    PrivacyUnit(key=new.unit)
-    BudgetLimit(epsilon=new.epsilon, delta=new.delta)
-    if not math.isfinite(new.epsilon):
-        raise ConfigError("the budget's epsilon is out of range", expected="a finite number above 0")
+    PrivacyUnit(key=new.unit, relation=new.relation)
+    for epsilon in (new.epsilon, _per_year(new)):
+        BudgetLimit(epsilon=epsilon, delta=new.delta)
+        if not math.isfinite(epsilon):
+            raise ConfigError("the budget's epsilon is out of range", expected="a finite number above 0")
     directory.mkdir(parents=True, exist_ok=True)
     SigningIdentity.generate().save(files.identity)
     write_private(files.flower_key, _new_flower_key())
@@ -97,6 +101,11 @@ def _new_flower_key() -> bytes:
     )
 
 
+def _per_year(new: NewNode) -> float:
+    """The most within a year; without a limit of its own, that of all years."""
+    return new.epsilon if new.epsilon_per_year is None else new.epsilon_per_year
+
+
 def _toml(new: NewNode) -> str:
     """The settings file. JSON's strings and arrays of strings are TOML's too."""
 
@@ -113,26 +122,35 @@ def _toml(new: NewNode) -> str:
         ('quantization = "none"', 'or "4bit", "8bit" on a GPU'),
         ('device = ""', '"" chooses: a GPU where there is one'),
         ("micro_batch = 8", "sequences held in memory at a time"),
+        ('gradients = "fused"', 'or "hooks": Opacus\' own, slower; the same sums'),
         ("", ""),
         ("[records]", ""),
         (f"dataset = {text(new.dataset)}", "the ledger keeps one budget for this name, over all jobs, for ever"),
         (f"path = {text(str(new.records.resolve()))}", ""),
         (f"format = {text(new.format)}", "auto, jsonl, csv, parquet or fhir"),
         (f"unit = {text(new.unit)}", 'whom privacy protects: a column or path, or "record" for each record alone'),
+        (f"relation = {text(new.relation)}", "what epsilon hides: whether a unit is in the records at all;"),
+        ("", 'or "replace_one": what a unit in them holds. It stays as it is once the ledger exists'),
         ("", ""),
         ("[records.fields]", "field of the task = column or path in the records, where they differ"),
         *((f"{text(task)} = {text(column)}", "") for task, column in sorted(new.fields.items())),
         ("", ""),
         ("[policy]", "what every plan of the coordinator must keep; others are refused"),
-        (f"tasks = {text(list(new.tasks))}", ""),
+        (f"tasks = {text(list(new.tasks))}", "or \"name@digest\", as 'concordat node policy show' prints them"),
         ("bases = []", "digests of allowed bases; empty: only the one loaded here"),
-        ("least_noise_multiplier = 0.3", ""),
+        ("coordinators = []", "fingerprints; empty: the one that was pinned by 'node enrol'"),
+        ("least_noise_multiplier = 0.3", "of everything that one step releases"),
         ("largest_clip_norm_l2 = 10.0", ""),
         ("largest_rank = 64", ""),
         (f"largest_delta = {new.delta!r}", ""),
+        ('samplers = ["poisson"]', '"truncated_poisson" too: it needs a public bound on the number of units'),
+        ("hours = []", 'when rounds may start, such as ["Mon-Fri 20:00-06:00"]; empty: at any time'),
+        ('timezone = ""', 'of these hours, such as "Europe/Berlin"; empty: the machine\'s own'),
+        ('approval = "none"', '"job" or "round": a person must approve with \'concordat node approve\''),
         ("", ""),
         ("[budget]", "the most that all jobs together may spend on this dataset"),
         (f"epsilon = {new.epsilon!r}", "may be raised or lowered; each change is noted in the ledger"),
+        (f"epsilon_per_year = {_per_year(new)!r}", "the most within any 365 days"),
         (f"delta = {new.delta!r}", "fixed once the ledger exists; below 1 / number of units"),
     ]
     head = "# A Concordat node. Unknown keys are errors. Relative paths start at this file's directory.\n\n"

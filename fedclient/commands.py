@@ -11,17 +11,19 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from domains.base import Task, load_task, task_names
+from fedclient._options import Directory, Json
 from fedclient._setup import NewNode, enrolment_request, make_node
-from fedclient.ledger import Account, read_accounts
+from fedclient.budget_commands import budget, figure, ledger, own_account
+from fedclient.ledger import read_accounts
+from fedclient.policy_commands import approve, policy
 from fedclient.records import Format, Record, read_records
 from fedclient.settings import NodeSettings
 from fedcore.cli import console, example, report
 from fedcore.enrolment import CoordinatorCard, confirm_fingerprint
 from fedcore.errors import ConfigError, RecordError, TrustError
+from fedcore.privacy.units import RELATIONS, Relation
 
 __all__ = ["node"]
 
@@ -32,9 +34,6 @@ node = typer.Typer(
     rich_markup_mode=None,
     epilog=example("concordat node init hospital-a --records notes.jsonl --unit patient --epsilon 8 --delta 1e-5"),
 )
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
-Directory = Annotated[Path, typer.Option("--dir", help="The node's directory.")]
 
 _WHY = {
     "--unit": "whom privacy protects, such as 'patient', or 'record' for each record alone",
@@ -55,6 +54,12 @@ def init(
     delta: Annotated[float | None, typer.Option(help=f"Required: {_WHY['--delta']}.")] = None,
     base: Annotated[str, typer.Option(help="A prepared base, a directory or a hub id.")] = "smollm2-135m",
     dataset: Annotated[str, typer.Option(help="Name of the budget; by default that of the records' file.")] = "",
+    relation: Annotated[
+        str, typer.Option(help="What epsilon hides: add_or_remove_one (a unit's presence) or replace_one (its values).")
+    ] = RELATIONS[0],
+    epsilon_per_year: Annotated[
+        float | None, typer.Option(help="The most within any 365 days; by default that of all years.")
+    ] = None,
     task: Annotated[list[str] | None, typer.Option(help="A task to allow; by default all that are installed.")] = None,
     format: Annotated[str, typer.Option(help="auto, jsonl, csv, parquet or fhir.")] = "auto",
     field: Annotated[list[str] | None, typer.Option(help="TASKFIELD=COLUMN where the names differ.")] = None,
@@ -82,6 +87,8 @@ def init(
             tasks=tuple(load_task(t).name for t in task) if task else task_names(),
             epsilon=epsilon,
             delta=delta,
+            epsilon_per_year=epsilon_per_year,
+            relation=_relation(relation),
             threads=threads,
         ),
     )
@@ -92,7 +99,9 @@ def init(
         "fingerprint": enrolment_request(settings).fingerprint,
         "dataset": settings.dataset,
         "unit": settings.unit.key,
+        "relation": settings.unit.relation,
         "epsilon_limit": settings.limit.epsilon,
+        "epsilon_per_year": settings.limit.epsilon_per_year,
         "delta": settings.limit.delta,
         "tasks": list(settings.policy.tasks),
     }
@@ -163,28 +172,12 @@ def run(
     run_node(settings)
 
 
-@node.command(epilog=example("concordat node budget --dir hospital-a --json"))
-def budget(directory: Directory = Path(), as_json: Json = False) -> None:
-    """Show what was spent of the privacy budget, from the ledger; reads only."""
-    settings = NodeSettings.load(directory)
-    accounts = read_accounts(settings.files.ledger) if settings.files.ledger.exists() else ()
-    own = _own(settings, accounts)
-    value = {
-        "name": settings.name,
-        **own,
-        "other_datasets": [a.to_dict() for a in accounts if a.dataset != own["dataset"]],
-    }
-
-    def human() -> None:
-        table = Table("dataset", "unit", "delta", "limit", "spent", "left", "rounds answered", "of reserved")
-        for row in (own, *value["other_datasets"]):
-            limit, spent, left = (_figure(row[k]) for k in ("epsilon_limit", "epsilon_spent", "epsilon_left"))
-            counts = (str(row["rounds_answered"]), str(row["rounds_reserved"]))
-            mark = " ".join(["", *row["unsafe"]])
-            table.add_row(row["dataset"], row["unit"], f"{row['delta']:g}", limit, spent + mark, left, *counts)
-        Console().print(table)
-
-    report(value, as_json=as_json, human=human)
+node.command(epilog=example("concordat node budget --dir hospital-a", "concordat node budget --plot budget.svg"))(
+    budget
+)
+node.command(epilog=example("concordat node approve first --dir hospital-a"))(approve)
+node.add_typer(policy, name="policy")
+node.add_typer(ledger, name="ledger")
 
 
 @node.command(epilog=example("concordat node status --dir hospital-a"))
@@ -193,7 +186,7 @@ def status(directory: Directory = Path(), as_json: Json = False) -> None:
     settings = NodeSettings.load(directory)
     files = settings.files
     card = CoordinatorCard.read(files.coordinator) if files.coordinator.exists() else None
-    own = _own(settings, read_accounts(files.ledger) if files.ledger.exists() else ())
+    own = own_account(settings, read_accounts(files.ledger) if files.ledger.exists() else ())
     value = {
         "name": settings.name,
         "fingerprint": enrolment_request(settings).fingerprint,
@@ -211,8 +204,8 @@ def status(directory: Directory = Path(), as_json: Json = False) -> None:
         words = [f"{k} {v}" for k, v in value["running"].items() if v not in (None, "")]
         typer.echo("node: " + (", ".join(words) or "has not run here"))
         typer.echo(
-            f"budget of {own['dataset']}: epsilon {_figure(own['epsilon_spent'])} spent,"
-            f" {_figure(own['epsilon_left'])} left at delta {own['delta']:g}"
+            f"budget of {own['dataset']}: epsilon {figure(own['epsilon_spent'])} spent,"
+            f" {figure(own['epsilon_left'])} left at delta {own['delta']:g}"
         )
 
     report(value, as_json=as_json, human=human)
@@ -228,8 +221,10 @@ def check(directory: Directory = Path(), as_json: Json = False) -> None:
     units, tasks = _count(settings)
     leaves = [
         "the noised change of the adapter's tensors that a plan trains",
-        "a privacy spend: unit, epsilon, delta, rounds, accountant; all follow from public plans",
+        "a privacy spend: unit, relation, epsilon, delta, rounds, events, accountant, where randomness comes from",
+        "what the self-audit measured on made-up gradients",
         "job, round, digest of the plan and this institution's name, signed",
+        "the hash of the newest ledger entry, salted, and a tag of the data set that only this node can read",
         "or, when a plan is refused or fails, one reason code",
     ]
     value = {
@@ -266,7 +261,7 @@ def check(directory: Directory = Path(), as_json: Json = False) -> None:
 def _count(settings: NodeSettings) -> tuple[Counter[str], dict[str, dict[str, Any]]]:
     """Records by unit, and for each allowed task what it could render."""
     units: Counter[str] = Counter()
-    tasks = {name: load_task(name) for name in settings.policy.tasks}
+    tasks = {name: load_task(name) for name in settings.policy.task_names}
     rendered: dict[str, set[str]] = {name: set() for name in tasks}
     found: dict[str, dict[str, Any]] = {
         name: {"examples": 0, "units": 0, "bad_rows": 0, "faults": [], "fits": False} for name in tasks
@@ -295,28 +290,6 @@ def _render(task: Task, record: Record, found: dict[str, Any], seen: set[str]) -
     found["examples"] += len(examples)
     if examples:
         seen.add(record.unit)
-
-
-def _own(settings: NodeSettings, accounts: tuple[Account, ...]) -> dict[str, Any]:
-    """The account of the node's own dataset under the limit that is set now; nothing spent where there is none."""
-    for account in accounts:
-        if account.dataset == settings.dataset:
-            left = max(0.0, settings.limit.epsilon - account.epsilon) if account.is_private else 0.0
-            return {**account.to_dict(), "epsilon_limit": settings.limit.epsilon, "epsilon_left": left}
-    return {
-        "dataset": settings.dataset,
-        "unit": settings.unit.key,
-        "relation": settings.unit.relation,
-        "delta": settings.limit.delta,
-        "epsilon_limit": settings.limit.epsilon,
-        "epsilon_spent": 0.0,
-        "epsilon_left": settings.limit.epsilon,
-        "rounds_reserved": 0,
-        "rounds_answered": 0,
-        "jobs": {},
-        "unsafe": [],
-        "last": None,
-    }
 
 
 def _confirm(coordinator: CoordinatorCard, claimed: str | None) -> None:
@@ -349,6 +322,14 @@ def _format(value: str) -> Format:
     raise ConfigError(f"the format {value!r} is not known", expected="auto, jsonl, csv, parquet or fhir")
 
 
+def _relation(value: str) -> Relation:
+    """One of the two."""
+    for known in RELATIONS:
+        if value == known:
+            return known
+    raise ConfigError(f"the relation {value!r} is not known", expected=" or ".join(RELATIONS), do="set --relation")
+
+
 def _pairs(fields: list[str]) -> Iterator[tuple[str, str]]:
     """TASKFIELD=COLUMN, split."""
     for pair in fields:
@@ -356,8 +337,3 @@ def _pairs(fields: list[str]) -> Iterator[tuple[str, str]]:
         if not (separator and name.strip() and column.strip()):
             raise ConfigError(f"--field {pair!r} cannot be read", expected="TASKFIELD=COLUMN, such as note=text")
         yield name.strip(), column.strip()
-
-
-def _figure(value: float | None) -> str:
-    """Epsilon for people; null is infinite."""
-    return "infinite" if value is None else f"{value:.3f}"

@@ -1,7 +1,8 @@
 """What this institution agrees to, whoever asks: a plan is accepted whole or refused by name.
 
-The coordinator proposes. **LocalPolicy** is the institution's own list of what may run on its records; it
-knows public plans alone, and no record, model or budget (the budget is the ledger's).
+The coordinator proposes. **LocalPolicy** is the institution's own list of what may run on its records; each
+of its rules gives one **Finding** on a plan, so that what a person reads before a job and what refuses a
+round are the same. It knows public plans alone, and no record, model or budget (the budget is the ledger's).
 
 >>> from fedcore.privacy.units import PrivacyUnit
 >>> policy = LocalPolicy(tasks=("medicine.record",), unit=PrivacyUnit(key="patient"), least_noise_multiplier=0.3,
@@ -11,14 +12,67 @@ False
 """
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal, Protocol
 
+from domains.base import task_digest
+from fedclient.hours import Hours
+from fedcore.adapter import AdapterSchema
 from fedcore.errors import ConfigError, PlanRefused
+from fedcore.privacy.accounting import SAMPLERS
 from fedcore.privacy.units import PrivacyUnit
-from fedcore.round import RoundPlan
+from fedcore.round import JobPlan, RoundPlan
 
-__all__ = ["LocalPolicy"]
+__all__ = ["WAITING", "Agreement", "ApprovalRule", "Finding", "LocalPolicy", "plain"]
+
+ApprovalRule = Literal["none", "job", "round"]
+"""What a person must approve: nothing, each job once, or each round."""
+
+WAITING = ("approval_pending", "outside_hours")
+"""Codes of what may be accepted later as it stands."""
+
+_FINGERPRINT = re.compile(r"[0-9a-f]{4}(-[0-9a-f]{4}){7}")
+_TASK = re.compile(r"(?P<name>[^@\s]+)(@(?P<digest>[0-9a-f]{64}))?")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+class Agreement(Protocol):
+    """Whoever may say no to a plan."""
+
+    def accept(self, plan: RoundPlan) -> None:
+        """Return when the plan may run now.
+
+        Raises:
+            PlanRefused: It may not.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One rule on one plan: what the plan asks, what is allowed, and whether that holds."""
+
+    rule: str
+    code: str
+    """What the coordinator learns where it does not hold."""
+    asked: str
+    allowed: str
+    holds: bool
+
+    @property
+    def status(self) -> Literal["ok", "refused", "waits"]:
+        """Whether it holds, never will, or may later."""
+        if self.holds:
+            return "ok"
+        return "waits" if self.code in WAITING else "refused"
+
+    def describe(self) -> str:
+        """The rule in words."""
+        allowed = self.allowed if self.allowed.startswith("at ") else f"allowed: {self.allowed}"
+        return f"{self.rule} {self.asked} ({allowed})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,13 +80,19 @@ class LocalPolicy:
     """Bounds that every plan must keep.
 
     Args:
-        tasks: Names of the tasks that may be trained.
+        tasks: Names of the tasks that may be trained, or "name@digest" for one as it is installed now (see
+            `domains.base.task_digest`).
         bases: Digests of the base models that may be trained; empty means whichever is loaded here.
-        unit: Whom every plan must protect.
-        least_noise_multiplier: Least noise, > 0.
+        coordinators: Fingerprints of the coordinators whose plans may run; empty means the pinned one.
+        unit: Whom every plan must protect, and in which relation.
+        least_noise_multiplier: Least noise of everything that one step releases together, > 0.
         largest_clip_norm_l2: Largest clip norm, > 0.
         largest_rank: Largest LoRA rank, >= 1.
         largest_delta: Largest delta that a plan may state, in (0, 1).
+        samplers: How a plan may draw its batches.
+        hours: When a round may start.
+        approval: What a person must approve.
+        digest_of: Digest of an installed task.
         unsafe_allow_no_noise: Whether UnsafeNoNoise plans are accepted. For simulation; no settings file
             can set it.
     Raises:
@@ -41,11 +101,16 @@ class LocalPolicy:
 
     tasks: tuple[str, ...]
     bases: tuple[str, ...] = ()
+    coordinators: tuple[str, ...] = ()
     unit: PrivacyUnit
     least_noise_multiplier: float
     largest_clip_norm_l2: float
     largest_rank: int
     largest_delta: float
+    samplers: tuple[str, ...] = ("poisson",)
+    hours: Hours = field(default_factory=Hours)
+    approval: ApprovalRule = "none"
+    digest_of: Callable[[str], str] = field(default=task_digest, repr=False, compare=False)
     unsafe_allow_no_noise: bool = False
 
     def __post_init__(self) -> None:
@@ -59,47 +124,182 @@ class LocalPolicy:
             raise ConfigError("policy: largest_rank is out of range", expected="at least 1")
         if not 0 < self.largest_delta < 1:
             raise ConfigError("policy: largest_delta is out of range", expected="a number in (0, 1), such as 1e-5")
+        for name, form, expected in (
+            ("tasks", _TASK, "a task's name, or name@digest as 'concordat node policy show' prints it"),
+            ("bases", _DIGEST, "64 hexadecimal characters, as 'concordat model list' prints them"),
+            ("coordinators", _FINGERPRINT, "a fingerprint of eight groups, as 'concordat node enrol' prints it"),
+        ):
+            for entry in getattr(self, name):
+                if form.fullmatch(entry) is None:
+                    raise ConfigError(f"policy: an entry of {name} cannot be read", expected=expected, got=repr(entry))
+        if not self.samplers or not set(self.samplers) <= set(SAMPLERS):
+            raise ConfigError("policy: samplers cannot be used", expected="some of " + ", ".join(SAMPLERS))
+        if self.approval not in ("none", "job", "round"):
+            raise ConfigError("policy: approval is not known", expected="none, job or round", got=repr(self.approval))
 
-    def accept(self, plan: RoundPlan) -> None:
+    @property
+    def task_names(self) -> tuple[str, ...]:
+        """The allowed tasks without their digests."""
+        return tuple(dict.fromkeys(t.partition("@")[0] for t in self.tasks))
+
+    def accept(
+        self, plan: RoundPlan, *, coordinator: str = "", now: datetime | None = None, approved: bool = False
+    ) -> None:
         """Return when every bound holds.
 
+        Args:
+            plan: Whose signature was checked.
+            coordinator: Fingerprint of the one that signed it, as enrolled. Left out, a policy that lists
+                coordinators refuses.
+            now: By default the machine's clock.
+            approved: Whether a person approved these terms.
         Raises:
             PlanRefused: The message names every bound that does not hold; `reason`, which the coordinator
-                learns, is the code of the first: "task_not_allowed", "base_mismatch", "unit_mismatch",
-                "no_noise", "noise_too_low", "clip_norm_too_large", "rank_too_large" or "delta_too_large".
+                learns, is the code of the first: "coordinator_not_allowed", "task_not_allowed",
+                "task_changed", "base_mismatch", "unit_mismatch", "sampler_not_allowed", "no_noise",
+                "noise_too_low", "clip_norm_too_large", "rank_too_large", "delta_too_large",
+                "approval_pending" or "outside_hours".
         """
-        refusals = list(self._refusals(plan))
-        if refusals:
+        found = self.findings(plan, coordinator=coordinator, now=now, approved=approved)
+        refused = [f for f in found if not f.holds]
+        if refused:
             raise PlanRefused(
                 f"round {plan.round} of {plan.job_id} is not within this institution's policy: "
-                + ", ".join(words for _, words in refusals),
-                reason=refusals[0][0],
-                do="the coordinator may propose another plan; change [policy] in node.toml only if you agree to this",
+                + ", ".join(f.describe() for f in refused),
+                reason=refused[0].code,
+                do=_advice(plan, refused),
             )
 
-    def _refusals(self, plan: RoundPlan) -> Iterator[tuple[str, str]]:
-        """Each bound that does not hold: its code, and words for the operator."""
+    def findings(
+        self,
+        plan: JobPlan | RoundPlan,
+        *,
+        coordinator: str = "",
+        now: datetime | None = None,
+        approved: bool = False,
+    ) -> tuple[Finding, ...]:
+        """Every rule of this policy on a plan, those that may hold later last; see `accept`."""
+        return tuple(self._findings(plan, coordinator, now or datetime.now(UTC), approved))
+
+    def _findings(
+        self, plan: JobPlan | RoundPlan, coordinator: str, now: datetime, approved: bool
+    ) -> Iterator[Finding]:
         privacy = plan.privacy
-        if plan.task not in self.tasks:
-            yield "task_not_allowed", f"the task {plan.task!r} (allowed: {', '.join(self.tasks)})"
-        if self.bases and plan.base_digest not in self.bases:
-            yield "base_mismatch", f"the base {plan.base_digest[:12]} (not in [policy] bases)"
-        if privacy.unit != self.unit:
-            yield "unit_mismatch", f"the unit {privacy.unit.describe()} (required: {self.unit.describe()})"
-        if not privacy.is_private:
-            if not self.unsafe_allow_no_noise:
-                yield "no_noise", "no noise at all (UnsafeNoNoise)"
-        elif privacy.noise_multiplier < self.least_noise_multiplier:
-            yield (
-                "noise_too_low",
-                f"noise_multiplier {privacy.noise_multiplier:g} (at least {self.least_noise_multiplier:g})",
-            )
-        if privacy.clip_norm_l2 > self.largest_clip_norm_l2:
-            yield (
-                "clip_norm_too_large",
-                f"clip_norm_l2 {privacy.clip_norm_l2:g} (at most {self.largest_clip_norm_l2:g})",
-            )
-        if plan.schema.rank > self.largest_rank:
-            yield "rank_too_large", f"rank {plan.schema.rank} (at most {self.largest_rank})"
-        if privacy.delta > self.largest_delta:
-            yield "delta_too_large", f"delta {privacy.delta:g} (at most {self.largest_delta:g})"
+        yield Finding(
+            rule="coordinator",
+            code="coordinator_not_allowed",
+            asked=plain(coordinator) or "not pinned",
+            allowed=", ".join(self.coordinators) or "the pinned one",
+            holds=not self.coordinators or coordinator in self.coordinators,
+        )
+        yield self._task(plan.task)
+        yield Finding(
+            rule="base",
+            code="base_mismatch",
+            asked=plain(plan.schema.base_digest, 64)[:12],
+            allowed=", ".join(b[:12] for b in self.bases) or "the one loaded here",
+            holds=not self.bases or plan.schema.base_digest in self.bases,
+        )
+        yield Finding(
+            rule="unit",
+            code="unit_mismatch",
+            asked=plain(privacy.unit.describe()),
+            allowed=self.unit.describe(),
+            holds=privacy.unit == self.unit,
+        )
+        yield Finding(
+            rule="sampler",
+            code="sampler_not_allowed",
+            asked=plain(privacy.sampler),
+            allowed=" or ".join(self.samplers),
+            holds=privacy.sampler in self.samplers,
+        )
+        # What is released beside the gradients, such as a noised count, takes noise from them: the multiplier
+        # that an attacker meets is that of all of it together.
+        noise = privacy.event().effective_noise_multiplier
+        yield Finding(
+            rule="noise_multiplier",
+            code="noise_too_low" if privacy.is_private else "no_noise",
+            asked=f"{noise:g}" if privacy.is_private else "none at all (UnsafeNoNoise)",
+            allowed=f"at least {self.least_noise_multiplier:g}",
+            holds=noise >= self.least_noise_multiplier if privacy.is_private else self.unsafe_allow_no_noise,
+        )
+        yield Finding(
+            rule="clip_norm_l2",
+            code="clip_norm_too_large",
+            asked=f"{privacy.clip_norm_l2:g}",
+            allowed=f"at most {self.largest_clip_norm_l2:g}",
+            holds=privacy.clip_norm_l2 <= self.largest_clip_norm_l2,
+        )
+        ranks = _ranks(plan.schema)
+        yield Finding(
+            rule="rank",
+            code="rank_too_large",
+            asked=", ".join(plain(r, 20) for r in ranks[:4]),
+            allowed=f"at most {self.largest_rank}",
+            holds=all(type(r) is int and 1 <= r <= self.largest_rank for r in ranks),
+        )
+        yield Finding(
+            rule="delta",
+            code="delta_too_large",
+            asked=f"{privacy.delta:g}",
+            allowed=f"at most {self.largest_delta:g}",
+            holds=privacy.delta <= self.largest_delta,
+        )
+        yield Finding(
+            rule="approval",
+            code="approval_pending",
+            asked="approved" if approved else "nothing" if self.approval == "none" else "not approved",
+            allowed={"none": "no approval needed", "job": "once approved", "round": "each round once approved"}[
+                self.approval
+            ],
+            holds=approved or self.approval == "none",
+        )
+        yield Finding(
+            rule="hours",
+            code="outside_hours",
+            asked=self.hours.clock(now),
+            allowed=self.hours.describe(),
+            holds=self.hours.allow(now),
+        )
+
+    def _task(self, name: str) -> Finding:
+        """Whether a task is listed and, where its digest is, unchanged."""
+        digests = [t.partition("@")[2] for t in self.tasks if t.partition("@")[0] == name]
+        code, holds, asked = "task_not_allowed", bool(digests), plain(name)
+        if digests and "" not in digests:
+            found = self._installed(name)
+            code, holds, asked = "task_changed", found in digests, f"{asked}@{found[:12]}"
+        allowed = ", ".join(t if "@" not in t else t[: t.index("@") + 13] for t in self.tasks)
+        return Finding(rule="task", code=code, asked=asked, allowed=allowed, holds=holds)
+
+    def _installed(self, name: str) -> str:
+        """Digest of a task here; a word that is no digest where it has none."""
+        try:
+            return self.digest_of(name)
+        except ConfigError:
+            return "not installed"
+
+
+def plain(value: Any, limit: int = 80) -> str:
+    """A coordinator's words made fit for a terminal and a log: printable characters, cut short."""
+    text = value if isinstance(value, str) else repr(value)
+    cut = text if len(text) <= limit else text[: limit - 1] + "…"
+    return "".join(c if c.isprintable() else "?" for c in cut)
+
+
+def _ranks(schema: AdapterSchema) -> list[object]:
+    """The rank that a schema states and those that its tensors have; they should be one."""
+    first = {t.shape[0] if t.shape else 0 for t in schema.part("lora_A")}
+    last = {t.shape[-1] if t.shape else 0 for t in schema.part("lora_B")}
+    return [schema.rank, *sorted((first | last) - {schema.rank}, key=repr)]
+
+
+def _advice(plan: RoundPlan, refused: list[Finding]) -> str:
+    """What the operator can do about it."""
+    codes = {f.code for f in refused}
+    if codes == {"outside_hours"}:
+        return "nothing needs to be done: it may run within the hours"
+    if codes <= set(WAITING):
+        return f"read its terms and decide with 'concordat node approve {plan.job_id}'"
+    return "the coordinator may propose another plan; change [policy] in node.toml only if you agree to this"

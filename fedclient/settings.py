@@ -15,12 +15,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from fedclient.consent import LocalPolicy
+from fedclient.consent import ApprovalRule, LocalPolicy
+from fedclient.hours import Hours
 from fedclient.ledger import BudgetLimit, Ledger
 from fedclient.records import Format, RecordSettings
 from fedcore import config
 from fedcore.errors import ConfigError
-from fedcore.privacy.units import PrivacyUnit
+from fedcore.privacy.units import PrivacyUnit, Relation
 
 __all__ = ["NAME", "BaseSettings", "NodeFiles", "NodeSettings"]
 
@@ -65,6 +66,16 @@ class NodeFiles:
         return self.directory / "ledger.db"
 
     @property
+    def receipts(self) -> Path:
+        """What the coordinator countersigned of the ledger."""
+        return self.directory / "receipts.jsonl"
+
+    @property
+    def pending(self) -> Path:
+        """Plans that wait for a person."""
+        return self.directory / "pending"
+
+    @property
     def status(self) -> Path:
         """What the running node is doing."""
         return self.directory / "status.json"
@@ -83,6 +94,8 @@ class BaseSettings:
     quantization: Literal["none", "4bit", "8bit"] = "none"
     device: str = ""
     micro_batch: int = 8
+    gradients: Literal["fused", "hooks"] = "fused"
+    """How a unit's gradient is formed: inside the LoRA layers' own backward, or by Opacus' hooks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +105,7 @@ class _RecordsTable:
     dataset: str
     path: Path
     unit: str = ""
+    relation: Relation | None = None
     format: Format = "auto"
     fields: dict[str, str] = field(default_factory=dict)
 
@@ -102,10 +116,15 @@ class _PolicyTable:
 
     tasks: tuple[str, ...]
     bases: tuple[str, ...]
+    coordinators: tuple[str, ...] | None = None
     least_noise_multiplier: float
     largest_clip_norm_l2: float
     largest_rank: int
     largest_delta: float
+    samplers: tuple[str, ...] | None = None
+    hours: tuple[str, ...] | None = None
+    timezone: str | None = None
+    approval: ApprovalRule | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +132,20 @@ class _BudgetTable:
     """[budget]: see `fedclient.ledger.BudgetLimit`."""
 
     epsilon: float
+    epsilon_per_year: float | None = None
     delta: float
+
+
+_TO_WRITE = (
+    ("records", "relation", '"add_or_remove_one" (a unit\'s presence is hidden) or "replace_one" (what it holds is)'),
+    ("policy", "coordinators", "[] for the pinned coordinator, or a list of fingerprints"),
+    ("policy", "samplers", '["poisson"]'),
+    ("policy", "hours", '[] for any time, or such as ["Mon-Fri 20:00-06:00"]'),
+    ("policy", "timezone", '"" for the machine\'s own, or such as "Europe/Berlin"'),
+    ("policy", "approval", '"none", "job" or "round"'),
+    ("budget", "epsilon_per_year", "the most within 365 days, such as the value of epsilon"),
+)
+"""Keys that files of earlier versions lack, and what to write: none of them has a silent default."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,9 +186,11 @@ class NodeSettings:
         files = NodeFiles(directory)
         table = config.load(_NodeTable, files.settings)
         where = str(files.settings)
-        _check(table, where)
         unit = PrivacyUnit(key=table.records.unit)
-        policy = table.policy
+        _require_written(table, where)
+        _check(table, where)
+        policy, budget = table.policy, table.budget
+        unit = replace(unit, relation=table.records.relation or unit.relation)
         return cls(
             files=files,
             name=table.name,
@@ -173,13 +207,17 @@ class NodeSettings:
             policy=LocalPolicy(
                 tasks=policy.tasks,
                 bases=policy.bases,
+                coordinators=policy.coordinators or (),
                 unit=unit,
                 least_noise_multiplier=policy.least_noise_multiplier,
                 largest_clip_norm_l2=policy.largest_clip_norm_l2,
                 largest_rank=policy.largest_rank,
                 largest_delta=policy.largest_delta,
+                samplers=policy.samplers or (),
+                hours=Hours.parse(policy.hours or (), timezone=policy.timezone or ""),
+                approval=policy.approval or "job",
             ),
-            limit=BudgetLimit(epsilon=table.budget.epsilon, delta=table.budget.delta),
+            limit=BudgetLimit(epsilon=budget.epsilon, delta=budget.delta, epsilon_per_year=budget.epsilon_per_year),
         )
 
     def open_ledger(self) -> Ledger:
@@ -198,6 +236,22 @@ def _base_path(path: str, directory: Path) -> str:
     return str(directory / path) if path.startswith(".") else path
 
 
+def _require_written(table: _NodeTable, where: str) -> None:
+    """Name every key that has no default and is not there, with what to write.
+
+    Raises:
+        ConfigError: One is missing.
+    """
+    missing = [
+        f"[{name}] {key} = {words}" for name, key, words in _TO_WRITE if getattr(getattr(table, name), key) is None
+    ]
+    if missing:
+        raise ConfigError(
+            f"{where} lacks settings that have no default",
+            do="decide and write: " + "; ".join(missing),
+        )
+
+
 def _check(table: _NodeTable, where: str) -> None:
     """What the types of the tables cannot say."""
     if not NAME.fullmatch(table.name):
@@ -206,5 +260,7 @@ def _check(table: _NodeTable, where: str) -> None:
         raise ConfigError(f"{where}: records: dataset is empty", do="name the records whose budget this is")
     if not 0 <= table.threads <= 4096 or not 1 <= table.base.micro_batch <= 65536:
         raise ConfigError(f"{where}: threads or micro_batch is out of range", expected="threads >= 0, micro_batch >= 1")
-    if not math.isfinite(table.budget.epsilon):
-        raise ConfigError(f"{where}: budget: epsilon is out of range", expected="a finite number above 0")
+    for name in ("epsilon", "epsilon_per_year"):
+        value = getattr(table.budget, name)
+        if not (math.isfinite(value) and value > 0):
+            raise ConfigError(f"{where}: budget: {name} is out of range", expected="a finite number above 0")

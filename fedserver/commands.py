@@ -18,6 +18,8 @@ from fedcore.cli import console, example, report
 from fedcore.enrolment import CoordinatorCard, EnrolmentRequest, confirm_fingerprint
 from fedcore.errors import ConfigError, Interrupted, QuorumLost, TrustError
 from fedcore.identity import SigningIdentity
+from fedcore.plan_file import write_plan
+from fedcore.receipt import write_line
 from fedcore.round import Completed
 from fedserver.cohort import check_reachable
 from fedserver.door import split_address
@@ -160,6 +162,33 @@ def members(directory: Directory = Path(), as_json: Json = False) -> None:
     report({"members": rows}, as_json=as_json, human=human)
 
 
+@server.command(epilog=example("concordat server receipts hospital-a --out receipts.jsonl --dir coordinator"))
+def receipts(
+    institution: Annotated[str, typer.Argument(metavar="INSTITUTION", help="An enrolled institution's name.")],
+    out: Annotated[Path, typer.Option(help="A new file for its receipts.")],
+    directory: Directory = Path(),
+    as_json: Json = False,
+) -> None:
+    """Write an institution's receipts to a file, for an operator whose ledger was put back from a backup.
+
+    The institution gives it to 'concordat node ledger resolve --receipts'. It holds nothing secret.
+    """
+    place = Place(directory)
+    place.settings()
+    identity = SigningIdentity.load(place.identity).public
+    store = Store.open(place.store)
+    known = [m.name for m in store.members()]
+    found = store.receipts(institution)
+    store.close()
+    if institution not in known:
+        raise ConfigError(f"{institution!r} is not enrolled", expected="one of " + (", ".join(known) or "(none)"))
+    if out.exists():
+        raise ConfigError(f"{out} exists already", do="choose another file")
+    out.write_text("".join(write_line(sealed, identity) for sealed in found), encoding="utf-8")
+    value = {"institution": institution, "receipts": len(found), "file": str(out)}
+    report(value, as_json=as_json, human=lambda: typer.echo(f"{len(found)} receipts of {institution} are in {out}."))
+
+
 @server.command(epilog=example("concordat server run --dir coordinator"))
 def run(directory: Directory = Path()) -> None:
     """Coordinate until Ctrl-C: let nodes in, run the jobs that are submitted, publish what they made."""
@@ -184,6 +213,42 @@ def run(directory: Directory = Path()) -> None:
     raise Interrupted(
         "the coordinator stopped; its state is kept", do=f"'concordat server run --dir {directory}' goes on"
     )
+
+
+@server.command(epilog=example("concordat server plan job.toml --out plan.json"))
+def plan(
+    job: Annotated[Path, typer.Argument(metavar="JOB", help="A JOB.toml.")],
+    out: Annotated[Path, typer.Option("--out", help="Write the plan here, for institutions to read.")],
+    institutions: Annotated[
+        int, typer.Option(min=0, help="How many are expected; by default those that the job names, or its quorum.")
+    ] = 0,
+    as_json: Json = False,
+) -> None:
+    """Write what a job would ask of institutions, and say what its noise lets one expect. Queues nothing.
+
+    An institution tries the file with 'concordat node policy check' and may approve it before the job begins.
+    """
+    loaded = load_job(job)
+    expected = forecast(loaded.plan, institutions or len(loaded.plan.institutions) or loaded.plan.quorum)
+    write_plan(out, loaded.plan)
+    console.print(expected.describe(), highlight=False, soft_wrap=True)
+    value = {
+        "job": loaded.plan.job_id,
+        "out": str(out),
+        "terms_digest": loaded.plan.terms_digest,
+        "rounds": loaded.plan.rounds,
+        "noise_multiplier": loaded.plan.privacy.noise_multiplier,
+        "epsilon": expected.epsilon,
+        "delta": expected.delta,
+        "unit": loaded.plan.privacy.unit.describe(),
+        "forecast": expected.describe(),
+    }
+
+    def human() -> None:
+        typer.echo(f"{value['job']} is in {out}: send it to the institutions.")
+        typer.echo(f"Its terms have the digest {value['terms_digest']}.")
+
+    report(value, as_json=as_json, human=human)
 
 
 @server.command(epilog=example("concordat server submit job.toml --dir coordinator --wait"))

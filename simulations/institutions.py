@@ -64,6 +64,7 @@ def make_institution(
             largest_clip_norm_l2=privacy.clip_norm_l2,
             largest_rank=scenario.adapter.rank,
             largest_delta=privacy.delta,
+            samplers=(privacy.sampler,),
             unsafe_allow_no_noise=unsafe,
         ),
         ledger=Ledger.open(

@@ -1,10 +1,15 @@
 """Tasks are found by name, and what is made from records never prints itself."""
 
+import sys
+from collections.abc import Iterator
 from decimal import Decimal
+from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 
-from domains.base import Example, Fact, Skeleton, Statement, Task, load_task, task_names
+from domains import base
+from domains.base import Example, Fact, Skeleton, Statement, Task, load_task, task_digest, task_names
 from fedcore.errors import ConfigError
 
 
@@ -34,3 +39,68 @@ def test_two_entries_that_say_the_same_make_one_claim() -> None:
     other = Fact(kind="name", path="entry[7]", text="asthma")
     assert one != other
     assert one.claim == other.claim
+
+
+PACK = {
+    "pack/__init__.py": "",
+    "pack/inner/__init__.py": "",
+    "pack/inner/task.py": "import json\nfrom pack import words\nfrom .near import B\nclass T:\n    name = 'x'\n",
+    "pack/inner/near.py": "def late():\n    import pack.far\nB = 1\n",
+    "pack/words.py": "W = 1\n",
+    "pack/far.py": "F = 1\n",
+    "pack/unused.py": "U = 1\n",
+}
+
+
+@pytest.fixture
+def pack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An installed pack with a task of several modules."""
+    for name, text in PACK.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    entry = EntryPoint(name="pack.task", value="pack.inner.task:T", group=base.GROUP)
+    monkeypatch.setattr(base, "_entries", lambda: {"pack.task": entry})
+    yield tmp_path
+    for name in [m for m in sys.modules if m.split(".")[0] == "pack"]:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize("changed", [n for n in PACK if n != "pack/unused.py"])
+def test_a_tasks_digest_changes_with_each_module_that_it_uses(pack: Path, changed: str) -> None:
+    """Also with one imported late, relatively, or only as the package around another."""
+    before = task_digest("pack.task")
+    (pack / changed).write_text(PACK[changed] + "# changed\n")
+    after = task_digest("pack.task")
+    assert before != after
+    (pack / changed).write_text(PACK[changed])
+    assert task_digest("pack.task") == before
+
+
+def test_a_tasks_digest_is_not_that_of_what_it_does_not_use(pack: Path) -> None:
+    before = task_digest("pack.task")
+    (pack / "pack" / "unused.py").write_text("U = 2\n")
+    assert task_digest("pack.task") == before
+
+
+def test_a_task_is_digested_without_being_run(pack: Path) -> None:
+    (pack / "pack" / "inner" / "task.py").write_text("raise SystemExit('this ran')\n")
+    assert len(task_digest("pack.task")) == 64
+
+
+@pytest.mark.parametrize("text", [b"def (", b"\0\0"])
+def test_a_task_that_is_not_python_has_no_digest(pack: Path, text: bytes) -> None:
+    (pack / "pack" / "words.py").write_bytes(text)
+    with pytest.raises(ConfigError, match="cannot be read as Python"):
+        task_digest("pack.task")
+
+
+def test_a_task_that_is_not_installed_has_no_digest() -> None:
+    with pytest.raises(ConfigError, match="is not known"):
+        task_digest("medicine.nothing")
+
+
+def test_installed_tasks_have_digests_of_their_own() -> None:
+    digests = {name: task_digest(name) for name in task_names()}
+    assert len(set(digests.values())) == len(digests)
+    assert digests == {name: task_digest(name) for name in task_names()}

@@ -14,12 +14,15 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from domains.medicine import synthetic
+from fedclient import accountant
 from fedclient._setup import enrolment_request
 from fedclient.commands import node
+from fedclient.receipts import Receipts, dataset_tag
 from fedclient.settings import NodeSettings
 from fedcore.enrolment import CoordinatorCard, EnrolmentRequest
-from fedcore.errors import ConcordatError, ConfigError, LedgerError, NoPrivacyUnit, TrustError
+from fedcore.errors import ConcordatError, ConfigError, LedgerBehind, LedgerError, NoPrivacyUnit, TrustError
 from fedcore.identity import SigningIdentity
+from fedcore.receipt import Receipt, seal_receipt
 from fedcore.round import RoundPlan
 
 PRIVACY = ["--unit", "patient", "--epsilon", "8", "--delta", "1e-5"]
@@ -84,6 +87,17 @@ def test_init_reports_one_object(tmp_path: Path, records: Path) -> None:
     assert made["fingerprint"] == enrolment_request(NodeSettings.load(tmp_path / "b")).fingerprint
 
 
+def test_init_writes_the_relation_and_the_years_limit_where_they_can_be_read(tmp_path: Path, records: Path) -> None:
+    made = value("init", tmp_path / "b", "--records", records, *PRIVACY)
+    assert (made["relation"], made["epsilon_per_year"]) == ("add_or_remove_one", 8.0)
+    assert 'relation = "add_or_remove_one"' in (tmp_path / "b" / "node.toml").read_text()
+    made = value(
+        "init", tmp_path / "c", "--records", records, *PRIVACY, "--relation", "replace_one", "--epsilon-per-year", 2
+    )
+    assert (made["relation"], made["epsilon_per_year"]) == ("replace_one", 2.0)
+    assert NodeSettings.load(tmp_path / "c").unit.relation == "replace_one"
+
+
 @pytest.mark.parametrize("option", ["--unit", "--epsilon", "--delta"])
 def test_privacy_has_no_silent_default(tmp_path: Path, records: Path, option: str) -> None:
     at = PRIVACY.index(option)
@@ -99,6 +113,9 @@ def test_privacy_has_no_silent_default(tmp_path: Path, records: Path, option: st
         ("--epsilon", "0", ConfigError),
         ("--epsilon", "inf", ConfigError),
         ("--delta", "1", ConfigError),
+        ("--relation", "replace_some", ConfigError),
+        ("--epsilon-per-year", "0", ConfigError),
+        ("--epsilon-per-year", "inf", ConfigError),
         ("--name", "../x", ConfigError),
         ("--task", "medicine.horoscope", ConfigError),
         ("--format", "xml", ConfigError),
@@ -206,6 +223,98 @@ def test_budget_shows_what_the_ledger_holds(directory: Path, make_plan: Callable
     assert f"{ledger.epsilon():.3f}" in call("budget", "--dir", directory)
 
 
+def test_budget_of_two_jobs_shows_each_alone_and_both_together(
+    directory: Path, make_plan: Callable[..., RoundPlan]
+) -> None:
+    ledger = NodeSettings.load(directory).open_ledger()
+    for job, number in (("first", 1), ("first", 2), ("second", 1)):
+        ledger.reserve(make_plan(job_id=job, round=number))
+    left = value("budget", "--dir", directory)
+    rows = {row["job"]: row for row in left["by_job"]}
+    event = make_plan().privacy.event
+    assert rows["first"]["epsilon"] == pytest.approx(accountant.epsilon([event(2)], 1e-5))
+    assert rows["second"]["epsilon"] == pytest.approx(accountant.epsilon([event(1)], 1e-5))
+    assert left["epsilon_spent"] == ledger.epsilon() < rows["first"]["epsilon"] + rows["second"]["epsilon"]
+    assert [row["epsilon"] for row in left["history"]] == sorted(row["epsilon"] for row in left["history"])
+    assert len(left["history"]) == 3
+    assert left["year"]["epsilon_spent"] == ledger.epsilon()
+    assert left["year"]["epsilon_left"] == pytest.approx(8.0 - ledger.epsilon())
+    assert (left["relation"], left["protects"]) == ("add_or_remove_one", NodeSettings.load(directory).unit.describe())
+    shown = call("budget", "--dir", directory)
+    for words in ("first", "second", "added or removed", "365 days", "█", "╌", f"{ledger.epsilon():.3f}"):
+        assert words in shown
+
+
+@pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
+def test_budget_is_drawn(directory: Path, tmp_path: Path, make_plan: Callable[..., RoundPlan], ending: str) -> None:
+    NodeSettings.load(directory).open_ledger().reserve(make_plan())
+    drawn = value("budget", "--dir", directory, "--plot", tmp_path / f"budget.{ending}")
+    data = (tmp_path / f"budget.{ending}").read_bytes()
+    assert drawn["plot"].endswith(ending)
+    assert data.startswith({"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[ending])
+
+
+def test_budget_is_not_drawn_in_an_unknown_form(directory: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="another ending"):
+        call("budget", "--dir", directory, "--plot", tmp_path / "budget.txt")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        call("budget", "--dir", directory, "--plot", tmp_path / "none" / "budget.png")
+
+
+def pin(directory: Path, coordinator: SigningIdentity) -> None:
+    card = CoordinatorCard(name="n", address="a:1", ca_pem="p", identity=coordinator.public.key_hex)
+    card.write(NodeSettings.load(directory).files.coordinator)
+
+
+def test_ledger_commands_need_a_pinned_coordinator(directory: Path) -> None:
+    for command in ("verify", "resolve"):
+        with pytest.raises(ConfigError, match="no coordinator is pinned"):
+            call("ledger", command, "--dir", directory)
+
+
+def test_a_whole_ledger_verifies_and_has_nothing_to_resolve(
+    directory: Path, make_plan: Callable[..., RoundPlan]
+) -> None:
+    pin(directory, SigningIdentity.generate())
+    ledger = NodeSettings.load(directory).open_ledger()
+    ledger.reserve(make_plan())
+    found = value("ledger", "verify", "--dir", directory)
+    assert (found["entries"], found["receipts"], found["countersigned"]) == (2, 0, 0)
+    assert "2 entries" in call("ledger", "verify", "--dir", directory)
+    done = value("ledger", "resolve", "--dir", directory)
+    assert (done["entered"], done["epsilon_before"], done["epsilon_spent"]) == (0, ledger.epsilon(), ledger.epsilon())
+    assert "Nothing is missing" in call("ledger", "resolve", "--dir", directory)
+
+
+def test_an_older_ledger_is_recognised_and_put_right(directory: Path, make_plan: Callable[..., RoundPlan]) -> None:
+    """A copy from before a round that the coordinator countersigned is put back."""
+    coordinator, plan = SigningIdentity.generate(), make_plan(cohort=("hospital-a",))
+    pin(directory, coordinator)
+    settings = NodeSettings.load(directory)
+    settings.open_ledger().close()
+    old = settings.files.ledger.read_bytes()
+    ledger = settings.open_ledger()
+    reservation = ledger.reserve(plan, coordinator=coordinator.public.key_hex)
+    spent = ledger.epsilon()
+    ledger.close()
+    receipt = Receipt(
+        institution=settings.name, number=1, previous="", job=plan.job_id, round=1, plan=plan.digest,
+        head=reservation.head, dataset=dataset_tag(SigningIdentity.load(settings.files.identity), settings.dataset),
+        event=plan.privacy.event(), at="2026-11-01T12:00:00+00:00",
+    )  # fmt: skip
+    kept = Receipts(settings.files.receipts, institution=settings.name, coordinator=coordinator.public)
+    kept.keep(seal_receipt(receipt, coordinator))
+    assert value("ledger", "verify", "--dir", directory)["receipts"] == 1
+    settings.files.ledger.write_bytes(old)
+    with pytest.raises(LedgerBehind):
+        call("ledger", "verify", "--dir", directory)
+    done = value("ledger", "resolve", "--dir", directory)
+    assert (done["entered"], done["epsilon_before"]) == (1, 0.0)
+    assert done["epsilon_spent"] == pytest.approx(spent)
+    assert value("ledger", "verify", "--dir", directory)["countersigned"] > 0
+    assert value("budget", "--dir", directory)["epsilon_spent"] == pytest.approx(spent)
+
+
 def test_budget_of_a_tampered_ledger_is_an_error(directory: Path) -> None:
     (directory / "ledger.db").write_bytes(b"x" * 8192)
     with pytest.raises(LedgerError):
@@ -258,7 +367,9 @@ def test_check_without_a_fitting_task_is_an_error(directory: Path, records: Path
     assert json.loads(result.stdout)["tasks"]["medicine.record"]["fits"] is False
 
 
-@pytest.mark.parametrize("command", ["init", "enrol", "run", "budget", "status", "check"])
+@pytest.mark.parametrize(
+    "command", ["init", "enrol", "run", "budget", "status", "check", "ledger verify", "ledger resolve"]
+)
 def test_every_help_shows_an_example(command: str) -> None:
-    shown = CliRunner().invoke(node, [command, "--help"]).stdout
+    shown = CliRunner().invoke(node, [*command.split(), "--help"]).stdout
     assert f"concordat node {command}" in shown

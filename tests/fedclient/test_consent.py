@@ -2,13 +2,17 @@
 
 import dataclasses
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from fedclient.consent import LocalPolicy
-from fedcore.adapter import AdapterSchema, ModelCard
+from domains.base import task_digest
+from fedclient.consent import WAITING, Finding, LocalPolicy, plain
+from fedclient.hours import Hours
+from fedcore.adapter import AdapterSchema, ModelCard, TensorSpec
 from fedcore.errors import ConfigError, PlanRefused
+from fedcore.privacy.bounds import Clipping
 from fedcore.privacy.units import PrivacyUnit
 from fedcore.round import RoundPlan
 
@@ -23,6 +27,12 @@ FIELDS: dict[str, Any] = {
     "largest_delta": 1e-5,
 }
 POLICY = LocalPolicy(**FIELDS)
+FINGERPRINT = "-".join(["1a2b"] * 8)
+NIGHT = Hours.parse(("22:00-06:00",), timezone="UTC")
+
+
+def adaptive(count_noise: float) -> Clipping:
+    return Clipping(rule="adaptive", quantile=0.5, learning_rate=0.2, count_noise_multiplier=count_noise)
 
 
 def test_a_plan_at_every_bound_is_accepted(make_plan: Plans) -> None:
@@ -39,7 +49,10 @@ def test_a_plan_at_every_bound_is_accepted(make_plan: Plans) -> None:
         ({"clip_norm_l2": 1.0001}, "clip_norm_too_large"),
         ({"delta": 1.01e-5}, "delta_too_large"),
         ({"unit": PrivacyUnit(key="record")}, "unit_mismatch"),
+        ({"unit": PrivacyUnit(key="patient", relation="replace_one")}, "unit_mismatch"),
         ({"noise_multiplier": 0.0, "mechanism": "UnsafeNoNoise"}, "no_noise"),
+        ({"sampler": "truncated_poisson", "batch_limit": 20, "largest_units": 1000}, "sampler_not_allowed"),
+        ({"clipping": adaptive(0.5)}, "noise_too_low"),
     ],
 )
 def test_a_privacy_plan_past_a_bound_is_refused(make_plan: Plans, change: dict[str, Any], reason: str) -> None:
@@ -74,13 +87,93 @@ def test_no_noise_is_accepted_only_where_it_was_said_out_loud(make_plan: Plans) 
     assert refusal(POLICY, make_plan(privacy=privacy)).reason == "no_noise"
 
 
-def test_codes_may_travel(make_plan: Plans) -> None:
+def test_noise_is_that_of_everything_a_step_releases(make_plan: Plans) -> None:
+    """A noised count beside the gradients takes from their noise: 1 / sqrt(0.51**-2 + 1**-2) = 0.454."""
+    privacy = dataclasses.replace(make_plan().privacy, noise_multiplier=0.51, clipping=adaptive(1.0))
+    refused = refusal(POLICY, make_plan(privacy=privacy))
+    assert refused.reason == "noise_too_low"
+    assert "noise_multiplier 0.454" in str(refused)
+    POLICY.accept(make_plan(privacy=dataclasses.replace(privacy, clipping=adaptive(20.0))))
+
+
+def test_a_rank_hidden_in_the_tensors_is_refused(make_plan: Plans, schema: AdapterSchema) -> None:
+    name = schema.tensors[0].name
+    tensors = (TensorSpec(name=name, shape=(4096, 6)), *schema.tensors[1:])
+    assert refusal(POLICY, make_plan(schema=dataclasses.replace(schema, tensors=tensors))).reason == "rank_too_large"
+
+
+def test_a_pinned_task_is_accepted_until_its_code_changes(make_plan: Plans) -> None:
+    pinned = f"medicine.record@{task_digest('medicine.record')}"
+    policy = LocalPolicy(**{**FIELDS, "tasks": (pinned,)})
+    assert policy.task_names == ("medicine.record",)
+    policy.accept(make_plan())
+    changed = dataclasses.replace(policy, digest_of=lambda name: "cd" * 32)
+    assert refusal(changed, make_plan()).reason == "task_changed"
+    assert refusal(policy, make_plan(task="finance.report")).reason == "task_not_allowed"
+
+
+def test_a_pinned_task_that_is_not_installed_is_refused(make_plan: Plans) -> None:
+    policy = LocalPolicy(**{**FIELDS, "tasks": ("medicine.gone@" + "ab" * 32,)})
+    assert refusal(policy, make_plan(task="medicine.gone")).reason == "task_changed"
+
+
+def test_another_coordinator_than_those_listed_is_refused(make_plan: Plans) -> None:
+    policy = dataclasses.replace(POLICY, coordinators=(FINGERPRINT,))
+    policy.accept(make_plan(), coordinator=FINGERPRINT)
+    for coordinator in ("", FINGERPRINT.replace("a", "c")):
+        with pytest.raises(PlanRefused) as refused:
+            policy.accept(make_plan(), coordinator=coordinator)
+        assert refused.value.reason == "coordinator_not_allowed"
+
+
+def test_outside_the_hours_a_plan_has_to_wait(make_plan: Plans) -> None:
+    policy = dataclasses.replace(POLICY, hours=NIGHT)
+    policy.accept(make_plan(), now=datetime(2026, 1, 5, 23, 0, tzinfo=UTC))
+    with pytest.raises(PlanRefused, match="nothing needs to be done") as refused:
+        policy.accept(make_plan(), now=datetime(2026, 1, 5, 12, 0, tzinfo=UTC))
+    assert refused.value.reason == "outside_hours"
+
+
+@pytest.mark.parametrize("approval", ["job", "round"])
+def test_without_approval_a_plan_has_to_wait(make_plan: Plans, approval: str) -> None:
+    policy = LocalPolicy(**{**FIELDS, "approval": approval})
+    policy.accept(make_plan(), approved=True)
+    refused = refusal(policy, make_plan())
+    assert refused.reason == "approval_pending"
+    assert "concordat node approve job" in str(refused)
+
+
+def test_what_can_never_run_is_said_before_what_may_run_later(make_plan: Plans) -> None:
+    policy = dataclasses.replace(POLICY, hours=NIGHT, approval="job")
+    noon = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
+    found = policy.findings(make_plan(task="x"), now=noon)
+    assert [f.code for f in found if not f.holds] == ["task_not_allowed", "approval_pending", "outside_hours"]
+    assert [f.status for f in found if not f.holds] == ["refused", "waits", "waits"]
+
+
+def test_every_code_may_travel(make_plan: Plans) -> None:
     """The wire carries a code only if it is one short identifier."""
     privacy = dataclasses.replace(make_plan().privacy, noise_multiplier=0.1, delta=0.1, clip_norm_l2=9.0)
-    for code, words in POLICY._refusals(make_plan(task="x", privacy=privacy)):
-        assert code.isidentifier()
-        assert len(code) <= 40
-        assert words
+    found = POLICY.findings(make_plan(task="x", privacy=privacy))
+    assert len(found) == len({f.rule for f in found}) == 11
+    for finding in found:
+        assert finding.code.isidentifier()
+        assert len(finding.code) <= 40
+        assert finding.describe()
+    assert {*WAITING} < {f.code for f in found}
+
+
+def test_what_a_coordinator_writes_is_made_fit_for_a_terminal(make_plan: Plans) -> None:
+    refused = refusal(POLICY, make_plan(task="x\x1b[2J\n" + "y" * 10_000))
+    assert "\x1b" not in str(refused)
+    assert "\n" not in str(refused)
+    assert len(str(refused)) < 600
+    assert plain(7) == "7"
+
+
+def test_a_finding_that_holds_is_ok() -> None:
+    finding = Finding(rule="rank", code="rank_too_large", asked="4", allowed="at most 8", holds=True)
+    assert (finding.status, finding.describe()) == ("ok", "rank 4 (at most 8)")
 
 
 @pytest.mark.parametrize(
@@ -92,6 +185,13 @@ def test_codes_may_travel(make_plan: Plans) -> None:
         {"largest_clip_norm_l2": float("inf")},
         {"largest_rank": 0},
         {"largest_delta": 1.0},
+        {"tasks": ("medicine.record@abc",)},
+        {"tasks": ("",)},
+        {"bases": ("abc",)},
+        {"coordinators": ("1a2b",)},
+        {"samplers": ()},
+        {"samplers": ("shuffled",)},
+        {"approval": "sometimes"},
     ],
 )
 def test_a_policy_out_of_range_is_refused(change: dict[str, Any]) -> None:

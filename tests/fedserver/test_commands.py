@@ -1,6 +1,7 @@
 """The commands: each works, and each bad input gets one clear line and changes nothing."""
 
 import json
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,10 @@ from fedcore.adapter import ModelCard
 from fedcore.enrolment import CoordinatorCard, EnrolmentRequest
 from fedcore.errors import ConcordatError, ConfigError, InvalidPlan, LinkError, TrustError
 from fedcore.identity import SigningIdentity
+from fedcore.plan_file import read_plan_file
+from fedcore.privacy.accounting import DpEvent
+from fedcore.receipt import Receipt, read_lines, read_receipt, seal_receipt
+from fedcore.round import JobPlan
 from fedserver.commands import server
 from fedserver.pki import check_validity
 from fedserver.store import Store
@@ -142,6 +147,36 @@ def test_submitted_job_is_queued_with_a_forecast(office: Office) -> None:
     assert office.call("status", "trial")["outcomes"] == []
 
 
+def test_a_plan_is_written_for_institutions_to_read_and_nothing_is_queued(office: Office, tmp_path: Path) -> None:
+    value = office.call("plan", office.job(), "--out", tmp_path / "plan.json", where=False)
+    written = read_plan_file(tmp_path / "plan.json")
+    assert isinstance(written, JobPlan)
+    assert (written.job_id, written.rounds, written.terms_digest) == ("trial", 2, value["terms_digest"])
+    assert value["noise_multiplier"] == written.privacy.noise_multiplier
+    assert value["epsilon"] <= 8.0
+    assert "times the longest clipped signal" in value["forecast"]
+    assert office.jobs() == ()
+
+
+def test_the_written_plan_has_the_terms_that_are_submitted(office: Office, tmp_path: Path) -> None:
+    office.enrol("a")
+    office.call("plan", office.job(), "--out", tmp_path / "plan.json", where=False)
+    office.call("submit", office.job())
+    submitted = Store.open(office.directory / "state.db").job("trial").plan
+    assert submitted.terms_digest == read_plan_file(tmp_path / "plan.json").terms_digest
+
+
+def test_a_plan_that_cannot_be_written_is_an_error(office: Office, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be written"):
+        office.call("plan", office.job(), "--out", tmp_path / "none" / "plan.json", where=False)
+
+
+def test_a_bad_job_becomes_no_plan(office: Office, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="unknown key"):
+        office.call("plan", office.job(JOB.replace("epsilon", "epsilom")), "--out", tmp_path / "p.json", where=False)
+    assert not (tmp_path / "p.json").exists()
+
+
 BAD_JOBS: dict[str, tuple[str, str, type[ConcordatError], str]] = {
     "unknown key": ("epsilon = 8.0", "epsilom = 8.0", ConfigError, "unknown key 'epsilom'"),
     "both kinds of noise": ("epsilon = 8.0", "epsilon = 8.0\nnoise_multiplier = 1.0", ConfigError, "got epsilon and"),
@@ -197,6 +232,31 @@ def test_renew_issues_a_certificate_for_the_address_of_now(office: Office) -> No
     assert (office.directory / "server.crt").read_bytes() != before
     check_validity(office.directory / "server.crt")
     assert CoordinatorCard.read(office.directory / "coordinator.json").address == "localhost:9443"
+
+
+def test_receipts_of_an_institution_are_written_to_a_new_file(office: Office, tmp_path: Path) -> None:
+    office.enrol("a")
+    signer = SigningIdentity.load(office.directory / "identity.key")
+    head = "1" * 64
+    event = DpEvent(sampler="poisson", sampling_rate=0.05, noise_multiplier=0.8, steps=3)
+    made = Receipt(
+        institution="a", number=1, previous="", job="job", round=1, plan="0" * 64, head=head, dataset="2" * 64,
+        event=event, at="2026-11-01T12:00:00+00:00",
+    )  # fmt: skip
+    with sqlite3.connect(office.directory / "state.db") as db:
+        sealed = seal_receipt(made, signer)
+        db.execute("INSERT INTO receipts VALUES ('a', 1, 'job', ?, 3, ?, ?)", (head, sealed.header, sealed.signature))
+    db.close()
+    out = tmp_path / "receipts.jsonl"
+    assert office.call("receipts", "a", "--out", out)["receipts"] == 1
+    ((read, key),) = read_lines(out)
+    assert read_receipt(read, key, institution="a") == made
+    assert key == signer.public
+    with pytest.raises(ConfigError, match="exists already"):
+        office.call("receipts", "a", "--out", out)
+    with pytest.raises(ConfigError, match="'b' is not enrolled; expected one of a"):
+        office.call("receipts", "b", "--out", tmp_path / "other.jsonl")
+    assert not (tmp_path / "other.jsonl").exists()
 
 
 def test_strategies_are_listed_with_one_default(office: Office) -> None:

@@ -1,0 +1,60 @@
+"""A plan's terms in plain words, for the person who decides on them. Public numbers only.
+
+for label, words in in_words(plan):
+    print(f"{label}: {words}")
+"""
+
+from fedclient.consent import plain
+from fedcore.privacy.plan import PrivacyPlan
+from fedcore.round import JobPlan, RoundPlan
+
+__all__ = ["in_words"]
+
+
+def in_words(plan: JobPlan | RoundPlan) -> tuple[tuple[str, str], ...]:
+    """What a plan asks of an institution, as (label, words)."""
+    privacy, schema = plan.privacy, plan.schema
+    steps = privacy.steps_per_round * plan.rounds
+    which = f"round {plan.round} of {plan.rounds}" if isinstance(plan, RoundPlan) else f"{plan.rounds} rounds"
+    return (
+        ("job", f"{plan.job_id}, {which}, strategy {plain(plan.strategy)}"),
+        ("task", f"{plain(plan.task)}, at most {plan.max_tokens} tokens for each example"),
+        ("base", f"{plain(schema.base_digest, 64)}"),
+        (
+            "adapter",
+            f"LoRA of rank {plain(schema.rank, 20)} on {plain(', '.join(map(str, schema.targets)))}:"
+            f" {schema.parameters:,} numbers",
+        ),
+        ("protects", plain(privacy.unit.describe())),
+        ("batches", _batches(privacy)),
+        ("steps", f"{privacy.steps_per_round:,} in a round, {steps:,} in all; {_optimiser(plan)}"),
+        (
+            "clipping",
+            f"each unit's gradient to an L2 norm of at most {privacy.clip_norm_l2:g}, {privacy.clipping.rule}",
+        ),
+        ("noise", _noise(privacy)),
+    )
+
+
+def _batches(privacy: PrivacyPlan) -> str:
+    """How units are drawn."""
+    drawn = f"each unit is drawn with a chance of {privacy.sampling_rate:g} in each step"
+    if privacy.sampler == "truncated_poisson":
+        drawn += f"; of more than {privacy.batch_limit:,} drawn, that many stay"
+        drawn += f"; only where there are at most {privacy.largest_units:,} units"
+    return f"{drawn}; at most {privacy.examples_per_unit:,} examples of a unit"
+
+
+def _noise(privacy: PrivacyPlan) -> str:
+    """What is added to a clipped sum."""
+    if not privacy.is_private:
+        return "none at all (UnsafeNoNoise): nothing is protected"
+    words = f"standard deviation {privacy.noise_multiplier:g} times the clip norm"
+    if privacy.clipping.releases_count:
+        words += f"; a count with noise multiplier {privacy.clipping.count_noise_multiplier:g} is released beside it"
+    return words
+
+
+def _optimiser(plan: JobPlan | RoundPlan) -> str:
+    """The optimiser in a few words."""
+    return f"{plan.optimiser.name}, learning rate {plan.optimiser.learning_rate:g}"

@@ -1,0 +1,227 @@
+"""The white-box audit: honest code passes and is bounded from near; whatever breaks the plan is refused."""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+
+from domains.language import collate
+from fedclient import accountant, audit
+from fedclient._canaries import CanaryGradients, grouped, made_up_records
+from fedclient.audit import audit_step, full_batches, observe, require_independent, require_mechanism, require_sampling
+from fedcore.errors import PrivacyError
+from fedcore.privacy.bounds import Clipping
+from fedcore.privacy.noise import DoubleArray, SecureNoise, UnsafeNoNoise, UnsafeSeededNoise
+from fedcore.privacy.plan import UNSAFE_NO_NOISE, PrivacyPlan
+from fedcore.privacy.sampling import PoissonUnits, SystemRandom
+from fedcore.privacy.units import PrivacyUnit
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def plan(**changes: Any) -> PrivacyPlan:
+    """Noise 1, everyone in, one step: epsilon 4.38."""
+    fields: dict[str, Any] = {
+        "unit": PrivacyUnit(key="patient"),
+        "sampling_rate": 1.0,
+        "steps_per_round": 1,
+        "expected_batch_units": 40.0,
+        "examples_per_unit": 2,
+        "clip_norm_l2": 0.7,
+        "noise_multiplier": 1.0,
+        "delta": 1e-5,
+    }
+    return PrivacyPlan(**{**fields, **changes})
+
+
+ADAPTIVE = Clipping(rule="adaptive", quantile=0.5, learning_rate=0.3, count_noise_multiplier=8.0)
+PLANS = {
+    "all in": plan(),
+    "sampled": plan(sampling_rate=0.02, noise_multiplier=0.8, steps_per_round=5),
+    "truncated": plan(sampling_rate=0.05, sampler="truncated_poisson", batch_limit=80, largest_units=500),
+    "truncated, few units": plan(sampling_rate=0.01, sampler="truncated_poisson", batch_limit=16, largest_units=100),
+    "automatic": plan(clipping=Clipping(rule="automatic", stability=0.01)),
+    "adaptive": plan(clipping=ADAPTIVE, sampling_rate=0.1),
+    "replace": plan(unit=PrivacyUnit(key="record", relation="replace_one"), noise_multiplier=3.0),
+    "one example": plan(examples_per_unit=1, clip_norm_l2=1e-3, expected_batch_units=1e6),
+    "much noise": plan(noise_multiplier=30.0),
+}
+
+
+@pytest.mark.parametrize("privacy", PLANS.values(), ids=PLANS.keys())
+@pytest.mark.filterwarnings("error")
+def test_honest_code_passes_and_is_bounded_from_below(privacy: PrivacyPlan) -> None:
+    bound = audit_step(privacy, steps=10)
+    upper = accountant.epsilon([replace(privacy.event(), steps=10)], privacy.delta)
+    assert 0.1 * upper < bound.epsilon_lower < upper
+    assert bound.confidence >= 0.999999
+    assert privacy.noise_multiplier < bound.noise_multiplier_upper < 2 * privacy.noise_multiplier
+
+
+def test_the_bound_is_near_the_truth_where_everyone_is_in() -> None:
+    bound = audit_step(plan(), steps=1, canaries=2000)
+    assert 4.2 < bound.epsilon_lower < 4.38
+
+
+def test_an_audit_takes_well_under_a_second_of_processor_time() -> None:
+    audit_step(plan(), steps=1)
+    started = time.process_time()
+    audit_step(plan(sampling_rate=0.02), steps=1000)
+    assert time.process_time() - started < 1.0
+
+
+def test_without_noise_the_bound_is_infinite() -> None:
+    bound = audit_step(plan(mechanism=UNSAFE_NO_NOISE, noise_multiplier=0.0), steps=1)
+    assert bound.epsilon_lower == math.inf
+    assert bound.noise_multiplier_upper == 0.0
+
+
+def test_canaries_move_an_unnoised_sum_by_exactly_what_they_were_made_for() -> None:
+    silent = full_batches(plan(mechanism=UNSAFE_NO_NOISE, noise_multiplier=0.0))
+    data = grouped(made_up_records(50))
+    seen = observe(silent, data, rounds=1, noise=UnsafeNoNoise(), source=SystemRandom())
+    assert len(data) == 50
+    assert {len(unit) for unit in data.units} == {1, 2, 3}
+    assert np.abs(seen.outputs - seen.designs).max() < 1e-4
+    # Everyone counts once: the design's groups hold all the canaries.
+    assert seen.designs[0].sum() == pytest.approx(50 * (0.48 + 0.64 + 0.60))
+
+
+def test_gradients_are_far_above_the_clip_norm() -> None:
+    gradients = CanaryGradients(0.7)
+    grads = gradients.of(collate([e for unit in grouped(made_up_records(6)).units for e in unit]))
+    norms = torch.stack([g.flatten(1).square().sum(dim=1) for g in grads]).sum(dim=0).sqrt()
+    assert float(norms.min()) >= 0.99e3 * 0.7
+
+
+class Broken:
+    """Noise that something is wrong with."""
+
+    mechanism: ClassVar[str] = "gaussian"
+    origin: ClassVar[str] = "broken"
+
+    def __init__(self, kind: str) -> None:
+        self._kind, self._calls, self._block = kind, 0, SecureNoise().gaussian((100_000,), 1.0)
+
+    def gaussian(self, shape: tuple[int, ...], std: float) -> DoubleArray:
+        self._calls += 1
+        count = int(np.prod(shape))
+        if self._kind == "none":
+            return np.zeros(shape)
+        if self._kind == "not finite":
+            return np.full(shape, np.nan)
+        if self._kind == "repeated":
+            return self._block[:count].reshape(shape) * std
+        factor = {"halved": 0.5, "94 %": 0.94}.get(self._kind, 1.0)
+        noise = SecureNoise().gaussian(shape, std * factor)
+        if self._kind == "one layer" and count > 512:
+            noise[-512:] = 0  # The last and smallest layer is the end of what is drawn in one go.
+        return noise
+
+
+@pytest.mark.parametrize("kind", ["none", "not finite", "repeated", "one layer", "halved", "94 %"])
+@pytest.mark.parametrize("name", ["all in", "sampled", "adaptive"])
+def test_noise_that_is_not_the_plan_s_is_refused(kind: str, name: str) -> None:
+    with pytest.raises(PrivacyError, match=r"noise|not finite"):
+        audit_step(PLANS[name], steps=1, noise=Broken(kind))
+
+
+def test_more_noise_than_the_plan_s_is_warned_of() -> None:
+    class Doubled:
+        mechanism, origin = "gaussian", "doubled"
+
+        def gaussian(self, shape: tuple[int, ...], std: float) -> DoubleArray:
+            return SecureNoise().gaussian(shape, 2 * std)
+
+    with pytest.warns(UserWarning, match="more noise"):
+        bound = audit_step(plan(), steps=1, noise=Doubled())
+    assert bound.epsilon_lower < 2.1
+
+
+def test_noise_that_seeds_decide_alike_on_two_nodes_correlates() -> None:
+    def node(canaries: int, seed: int) -> list[Any]:
+        data = grouped(made_up_records(canaries))
+        seen = observe(full_batches(plan()), data, rounds=1, noise=UnsafeSeededNoise(seed), source=SystemRandom())
+        return seen.noise()
+
+    with pytest.raises(PrivacyError, match="repeats"):
+        require_independent(node(60, 5) + node(90, 5))
+    require_independent(node(60, 5) + node(90, 6))
+
+
+class Wrong:
+    """A sampler that something is wrong with."""
+
+    def __init__(self, kind: str, privacy: PrivacyPlan, units: int) -> None:
+        self._kind, self._rate, self._units = kind, privacy.sampling_rate, units
+
+    def draw(self) -> Any:
+        if self._kind == "fixed size":
+            return np.arange(round(self._rate * self._units))
+        if self._kind == "all or nothing":
+            return np.arange(self._units if np.random.default_rng().random() < self._rate else 0)
+        factor = {"too often": 1.2, "too seldom": 0.8}[self._kind]
+        return PoissonUnits(sampling_rate=factor * self._rate, units=self._units, source=SystemRandom()).draw()
+
+
+@pytest.mark.parametrize("kind", ["fixed size", "all or nothing", "too often", "too seldom"])
+@pytest.mark.parametrize("rate", [0.5, 0.02, 0.001])
+def test_sampling_that_is_not_the_plan_s_is_refused(kind: str, rate: float) -> None:
+    privacy = plan(sampling_rate=rate)
+    with pytest.raises(PrivacyError, match="sampling"):
+        require_sampling(privacy, source=SystemRandom(), batches=lambda units: Wrong(kind, privacy, units))
+
+
+def test_a_truncated_batch_that_passes_its_limit_is_refused() -> None:
+    privacy = PLANS["truncated"]
+
+    def untruncated(units: int) -> PoissonUnits:
+        return PoissonUnits(sampling_rate=privacy.sampling_rate, units=units, source=SystemRandom())
+
+    tight = replace(privacy, batch_limit=8)
+    with pytest.raises(PrivacyError, match="limit"):
+        require_sampling(tight, source=SystemRandom(), batches=untruncated)
+
+
+def test_a_rate_of_one_that_leaves_units_out_is_refused() -> None:
+    with pytest.raises(PrivacyError, match="leaves units out"):
+        require_sampling(
+            plan(),
+            source=SystemRandom(),
+            batches=lambda n: PoissonUnits(sampling_rate=0.9, units=n, source=SystemRandom()),
+        )
+
+
+def test_a_clip_norm_that_is_not_kept_is_refused() -> None:
+    privacy = full_batches(plan())
+    looser = replace(privacy, clip_norm_l2=1.1 * privacy.clip_norm_l2, noise_multiplier=1 / 1.1)
+    seen = observe(looser, grouped(made_up_records(300)), rounds=2, noise=SecureNoise(), source=SystemRandom())
+    # Read as sums in units of the plan's norm, every unit moves them by a tenth too much.
+    scaled = audit.Observation(outputs=1.1 * seen.outputs, designs=seen.designs, plain=seen.plain)
+    with pytest.raises(PrivacyError, match="clip norm"):
+        require_mechanism(scaled, privacy)
+    require_mechanism(seen, looser)
+
+
+def test_an_accountant_that_says_too_little_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = accountant.epsilon
+    monkeypatch.setattr(accountant, "epsilon", lambda *a, **k: 0.9 * real(*a, **k))
+    with pytest.raises(PrivacyError, match="more than is accounted for"):
+        audit_step(plan(), steps=1)
+
+
+@pytest.mark.slow
+def test_fifteen_audits_of_honest_code_raise_no_alarm() -> None:
+    bounds = [audit_step(plan(sampling_rate=0.3, steps_per_round=2), steps=4) for _ in range(15)]
+    assert all(b.noise_multiplier_upper > 1 for b in bounds)
