@@ -10,7 +10,6 @@ commands read the environment for the cache's place, and nothing else of it.
 import json
 import math
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,9 +25,8 @@ from fedcore import __version__
 from fedcore.adapter import AdapterState
 from fedcore.adapter_files import read_adapter
 from fedcore.cli import console, example, report
-from fedcore.enrolment import CoordinatorCard
+from fedcore.enrolment import pinned_key
 from fedcore.errors import ConfigError, RecordError, TamperedRelease, TrustError
-from fedcore.identity import PublicIdentity
 from fedcore.manifest import MANIFEST, ReleaseManifest
 
 __all__ = ["generate", "load_release", "pinned_key", "release", "stamp"]
@@ -122,20 +120,6 @@ def show_command(directory: _Directory, key: _Key = None, as_json: _Json = False
             raise TamperedRelease(f"the release {directory} cannot be read", expected=MANIFEST) from error
     value = _summary(manifest, verified=key is not None)
     report(value, as_json=as_json, human=lambda: _show(value))
-
-
-def pinned_key(key: str | None) -> PublicIdentity:
-    """The coordinator's public key from its card or from hexadecimal.
-
-    Raises:
-        ConfigError: None given, or neither a card nor a key.
-        TrustError: A key that is no Ed25519 key.
-    """
-    if key is None:
-        raise ConfigError("a release is verified against a key", do="give --key coordinator.json")
-    if re.fullmatch(r"[0-9a-fA-F]{64}", key):
-        return PublicIdentity(key.lower())
-    return PublicIdentity(CoordinatorCard.read(Path(key)).identity)
 
 
 def load_release(directory: Path, key: str | None) -> tuple[ReleaseManifest, AdapterState]:

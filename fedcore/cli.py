@@ -1,7 +1,8 @@
 """`concordat`: one command whose groups are mounted from entry points.
 
 It imports no package of Concordat by itself: each package names its commands in the entry-point group
-"concordat.commands", and a group whose extra is not installed says which extra it needs.
+"concordat.commands", and a group whose extra is not installed says which extra it needs. A group may mount
+further ones in the same way: `concordat privacy` does, from "concordat.privacy_commands".
 
 Exit codes are those of `fedcore.errors`: 0 done, 2 settings, 3 records, 4 privacy, 5 refused by policy,
 6 model, 7 trust, 8 round, 9 network, 130 interrupted, 1 anything else.
@@ -10,7 +11,7 @@ Exit codes are those of `fedcore.errors`: 0 done, 2 settings, 3 records, 4 priva
 import json
 from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 import typer
@@ -22,7 +23,7 @@ from typer.core import TyperGroup
 from fedcore import __version__
 from fedcore.errors import ConcordatError, Interrupted
 
-__all__ = ["console", "example", "main", "report"]
+__all__ = ["MountedGroup", "console", "example", "main", "report"]
 
 console = Console(stderr=True)
 """Everything for people goes to standard error, so that --json owns standard output."""
@@ -35,6 +36,7 @@ _SUMMARIES = {
     "simulate": "Run a federation in one process from a scenario file.",
     "generate": "Write a checked document from a release.",
     "release": "Verify and show signed releases, offline.",
+    "privacy": "Plan, explain, certify and audit what is promised about each unit.",
     "model": "Show and prepare base models.",
     "bench": "Measure Concordat beside its peers.",
 }
@@ -58,34 +60,50 @@ def report(value: Mapping[str, Any], *, as_json: bool, human: Callable[[], None]
         human()
 
 
-class _Groups(TyperGroup):
-    """The command groups, loaded when they are called: help and completion stay fast."""
+class MountedGroup(TyperGroup):
+    """A group that also mounts what an entry-point group names, loaded when it is called.
+
+    Help and completion stay fast: they show `summaries` and import nothing.
+    """
+
+    mounts: ClassVar[str] = "concordat.commands"
+    """The entry-point group."""
+    path: ClassVar[str] = "concordat"
+    """What a user types before the mounted name."""
+    summaries: ClassVar[Mapping[str, str]] = _SUMMARIES
+    """Mounted name -> one line, in the order shown; others follow by name."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        known = {e.name for e in _entries()}
-        return [n for n in _SUMMARIES if n in known] + sorted(known - _SUMMARIES.keys())
+        known = {e.name for e in self._entries()}
+        mounted = [n for n in self.summaries if n in known] + sorted(known - self.summaries.keys())
+        return [*super().list_commands(ctx), *mounted]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        entry = next((e for e in _entries() if e.name == cmd_name), None)
-        return None if entry is None else _load(entry)
+        if (own := super().get_command(ctx, cmd_name)) is not None:
+            return own
+        entry = next((e for e in self._entries() if e.name == cmd_name), None)
+        return None if entry is None else _load(entry, f"{self.path} {cmd_name}")
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the groups from their summaries, importing none."""
+        """List the commands from their summaries, importing none."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, _SUMMARIES.get(name, "")) for name in self.list_commands(ctx)])
+            formatter.write_dl([(name, self._summary(ctx, name)) for name in self.list_commands(ctx)])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Complete a group's name, importing none; options complete as usual."""
+        """Complete a command's name, importing none; options complete as usual."""
         names = [n for n in self.list_commands(ctx) if n.startswith(incomplete)]
-        items = [CompletionItem(n, help=_SUMMARIES.get(n, "")) for n in names]
+        items = [CompletionItem(n, help=self._summary(ctx, n)) for n in names]
         return items if not incomplete.startswith("-") else super().shell_complete(ctx, incomplete)
 
+    def _summary(self, ctx: click.Context, name: str) -> str:
+        own = super().get_command(ctx, name)
+        return self.summaries.get(name, "") if own is None else own.get_short_help_str(limit=100)
 
-def _entries() -> list[EntryPoint]:
-    return sorted(entry_points(group="concordat.commands"), key=lambda e: e.name)
+    def _entries(self) -> list[EntryPoint]:
+        return sorted(entry_points(group=self.mounts), key=lambda e: e.name)
 
 
-def _load(entry: EntryPoint) -> click.Command:
+def _load(entry: EntryPoint, path: str) -> click.Command:
     """Import one group.
 
     Raises:
@@ -97,7 +115,7 @@ def _load(entry: EntryPoint) -> click.Command:
         package = entry.module.split(".", 1)[0]
         extra = _EXTRAS.get(package, package)
         raise ConcordatError(
-            f"'concordat {entry.name}' needs the Python package {error.name!r}, which is not installed",
+            f"'{path}' needs the Python package {error.name!r}, which is not installed",
             do=f"pip install 'concordat[{extra}]'",
         ) from error
     command = typer.main.get_command(loaded) if isinstance(loaded, typer.Typer) else loaded
@@ -108,7 +126,7 @@ def _load(entry: EntryPoint) -> click.Command:
 
 
 app = typer.Typer(
-    cls=_Groups,
+    cls=MountedGroup,
     help=_HELP,
     no_args_is_help=True,
     rich_markup_mode=None,

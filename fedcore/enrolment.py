@@ -5,6 +5,7 @@ They travel by any way at all, since nothing in them is secret; what makes them 
 operator on each side compares the fingerprint by telephone or in person before accepting.
 """
 
+import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +17,7 @@ from fedcore import canonical
 from fedcore.errors import ConfigError, TrustError
 from fedcore.identity import PublicIdentity, SigningIdentity
 
-__all__ = ["CoordinatorCard", "EnrolmentRequest", "confirm_fingerprint"]
+__all__ = ["CoordinatorCard", "EnrolmentRequest", "confirm_fingerprint", "pinned_key"]
 
 _CONTEXT = b"concordat/1/enrolment\0"
 _LIMIT_BYTES = 1 << 20
@@ -122,6 +123,20 @@ def confirm_fingerprint(actual: str, claimed: str) -> None:
             got=actual,
             do="compare it with the other operator again; do not go on",
         )
+
+
+def pinned_key(key: str | None) -> PublicIdentity:
+    """The coordinator's public key from its card or from hexadecimal.
+
+    Raises:
+        ConfigError: None given, or neither a card nor a key.
+        TrustError: A key that is no Ed25519 key.
+    """
+    if key is None:
+        raise ConfigError("a release is verified against a key", do="give --key coordinator.json")
+    if re.fullmatch(r"[0-9a-fA-F]{64}", key):
+        return PublicIdentity(key.lower())
+    return PublicIdentity(CoordinatorCard.read(Path(key)).identity)
 
 
 def _fingerprint(parts: list[str]) -> str:

@@ -8,14 +8,15 @@ each file by SHA-256. Verification needs only the coordinator's public key, and 
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from fedcore import canonical
 from fedcore.adapter import AdapterSchema
-from fedcore.errors import TamperedRelease, TrustError
+from fedcore.errors import InvalidPlan, TamperedRelease, TrustError
 from fedcore.identity import PublicIdentity, SigningIdentity
+from fedcore.privacy.accounting import DpEvent
 
 __all__ = ["MANIFEST", "SIGNATURE", "PrivacySpend", "ReleaseManifest", "file_digest"]
 
@@ -28,7 +29,7 @@ _CONTEXT = b"concordat/1/release\0"
 class PrivacySpend:
     """What an institution states that its part has cost, over all jobs on the same data.
 
-    Every figure follows from public plans, not from records.
+    Every figure follows from public plans, not from records; the audited one from made-up gradients.
     """
 
     institution: str
@@ -39,12 +40,29 @@ class PrivacySpend:
     delta: float
     rounds: int
     """Rounds of this job that the institution has answered so far."""
+    epsilon_job: float
+    """Of what this job alone has reserved so far; infinite (null in JSON) after UnsafeNoNoise."""
+    events: tuple[DpEvent, ...]
+    """What this job has reserved so far, alike ones added up."""
     accountant: str
+    """Which accountants, with their versions."""
+    noise_source: str
+    sampling_source: str
+    """Where noise and samples came from, such as "AES-256-CTR, keyed by the operating system"."""
+    audited_epsilon: float | None = None
+    """A lower bound of what `events` cost, measured on the institution's own step code; None: not audited."""
+    audit_confidence: float | None = None
+    """Chance that the audited figure is below the truth, such as 0.95."""
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON value; `from_dict` reads it back."""
-        value = asdict(self)
-        value["epsilon"] = self.epsilon if math.isfinite(self.epsilon) else None
+        value = {f.name: getattr(self, f.name) for f in fields(self)}
+        value["events"] = [e.to_dict() for e in self.events]
+        for name in ("epsilon", "epsilon_job"):
+            value[name] = value[name] if math.isfinite(value[name]) else None
+        if self.audited_epsilon is not None and not math.isfinite(self.audited_epsilon):
+            # Without noise there is nothing to audit: epsilon itself is infinite.
+            value |= {"audited_epsilon": None, "audit_confidence": None}
         return value
 
     @classmethod
@@ -52,20 +70,36 @@ class PrivacySpend:
         """Read a spend.
 
         Raises:
-            TrustError: A field is missing, unknown or of the wrong type.
+            TrustError: A field is missing, unknown, of the wrong type or out of range.
         """
         try:
-            fields = dict(value)
-            fields["epsilon"] = math.inf if fields["epsilon"] is None else float(fields["epsilon"])
-            fields["delta"] = float(fields["delta"])
-            fields["rounds"] = int(fields["rounds"])
-            spend = cls(**fields)
-        except (KeyError, TypeError, ValueError) as error:
+            given = dict(value)
+            for name in ("epsilon", "epsilon_job"):
+                given[name] = math.inf if given[name] is None else float(given[name])
+            for name in ("audited_epsilon", "audit_confidence"):
+                given[name] = None if given.get(name) is None else float(given[name])
+            given["delta"] = float(given["delta"])
+            given["rounds"] = int(given["rounds"])
+            given["events"] = tuple(DpEvent.from_dict(e) for e in given["events"])
+            spend = cls(**given)
+        except (KeyError, TypeError, ValueError, InvalidPlan) as error:
             raise TrustError("a privacy spend cannot be read") from error
-        text = (spend.institution, spend.unit, spend.relation, spend.accountant)
-        if not all(isinstance(t, str) and len(t) <= 200 for t in text) or math.isnan(spend.epsilon):
+        if not spend._is_readable():
             raise TrustError("a privacy spend cannot be read")
         return spend
+
+    def _is_readable(self) -> bool:
+        """Whether text is short and printable, and numbers are in range."""
+        text = (self.institution, self.unit, self.relation, self.accountant, self.noise_source, self.sampling_source)
+        numbers = (self.epsilon, self.epsilon_job, self.audited_epsilon or 0.0)
+        return (
+            all(isinstance(t, str) and len(t) <= 200 and t.isprintable() for t in text)
+            and not any(math.isnan(n) or n < 0 for n in numbers)
+            and 0 < self.delta < 1
+            and self.rounds >= 0
+            and 0 <= (self.audit_confidence or 0.0) <= 1
+            and len(self.events) <= 1000
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,11 +147,11 @@ class ReleaseManifest:
             TrustError: It cannot be read.
         """
         try:
-            fields = dict(value)
-            fields["schema"] = AdapterSchema.from_dict(fields["schema"])
-            fields["spends"] = tuple(PrivacySpend.from_dict(s) for s in fields["spends"])
-            fields["unsafe"] = tuple(fields["unsafe"])
-            return cls(**fields)
+            given = dict(value)
+            given["schema"] = AdapterSchema.from_dict(given["schema"])
+            given["spends"] = tuple(PrivacySpend.from_dict(s) for s in given["spends"])
+            given["unsafe"] = tuple(given["unsafe"])
+            return cls(**given)
         except (KeyError, TypeError) as error:
             raise TrustError(f"a manifest cannot be read ({error})") from error
 

@@ -1,11 +1,12 @@
 """Releases: directories that are complete, signed and never changed.
 
 `publish` is a gate first. What weakened a guarantee is marked in the manifest, and refused unless asked
-for by name; a spend must be stated by everyone who contributed. The directory is written beside its
-place, verified with the public key alone, and renamed, so that a reader sees all of a release or none.
+for by name; a spend must be stated by everyone who contributed, and must follow from the job's own plan.
+The privacy certificate stands in the directory and is named by the manifest. The directory is written
+beside its place, verified with the public key alone, and renamed, so that a reader sees all of a release
+or none.
 """
 
-import math
 import os
 import shutil
 from collections.abc import Sequence
@@ -14,10 +15,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fedcore import __version__
-from fedcore.adapter_files import read_adapter, write_adapter
+from fedcore.adapter_files import write_adapter
+from fedcore.certificate import CERTIFICATE, Certificate, unsafe_sources, verify_release
 from fedcore.errors import PrivacyError, RoundError, TamperedRelease
 from fedcore.identity import SigningIdentity
-from fedcore.manifest import ReleaseManifest
+from fedcore.manifest import ReleaseManifest, file_digest
 from fedcore.round import JobPlan
 from fedserver.progress import JobResult
 
@@ -41,7 +43,8 @@ class Registry:
     ) -> Path:
         """Write a completed job's state as a signed release.
 
-        Guarantee: the returned directory verifies; nothing of a refused release stays behind.
+        Guarantee: the returned directory verifies, its certificate included; nothing of a refused release
+        stays behind.
 
         Args:
             job: The plan.
@@ -50,14 +53,16 @@ class Registry:
             unsafe_ok: Publish although a guarantee was weakened; the manifest says which.
             unsafe: Further marks, such as a seeded source of randomness in a simulation.
         Raises:
-            PrivacyError: A guarantee was weakened and `unsafe_ok` is not set.
+            PrivacyError: A guarantee was weakened and `unsafe_ok` is not set, or an institution's spend does
+                not follow from the plan.
             RoundError: The job did not complete, or a contributor's spend is missing.
+            TrustError: An institution's attestation does not hold.
         """
         marks = _marks(job, result, unsafe)
         if marks and not unsafe_ok:
             raise PrivacyError(
                 f"the job {job.job_id} cannot be published: {', '.join(marks)}",
-                expected="a job with noise",
+                expected="a job with noise, and randomness from the operating system",
                 do="keep its state for research, or submit it with unsafe_ok",
             )
         if result.status != "completed":
@@ -67,38 +72,59 @@ class Registry:
         contributors = result.contributors
         if missing := sorted(set(contributors) - {s.institution for s in result.spends}):
             raise RoundError(f"the job {job.job_id} cannot be published: {missing[0]} states no spend")
+        certificate = Certificate.make(
+            job,
+            coordinator=self.identity.public,
+            base_name=base_name,
+            state_digest=result.state.digest,
+            contributors=contributors,
+            spends=result.spends,
+            attestations=result.attestations,
+            unsafe=marks,
+            code_version=__version__,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        certificate.check()
         draft = self.directory / f".draft-{job.job_id}-{os.getpid()}"
         shutil.rmtree(draft, ignore_errors=True)
         try:
-            files = write_adapter(draft, result.state, base_name)
-            manifest = ReleaseManifest(
-                job_id=job.job_id,
-                task=job.task,
-                base_name=base_name,
-                base_digest=job.schema.base_digest,
-                schema=job.schema,
-                schema_digest=job.schema.digest,
-                plan_digest=job.digest,
-                state_digest=result.state.digest,
-                files=files,
-                strategy=job.strategy,
-                rounds=job.rounds,
-                contributors=contributors,
-                spends=result.spends,
-                unsafe=marks,
-                loss_base=result.loss_base,
-                loss_released=result.loss_released,
-                parent=None,
-                code_version=__version__,
-                created=datetime.now(UTC).isoformat(timespec="seconds"),
-            )
-            manifest.write(draft, self.identity)
-            self._verify(draft, result)
+            manifest = self._write(draft, job, result, certificate)
+            # As a stranger would, adapter and certificate included, before anyone can see it.
+            verify_release(draft, self.identity.public)
             final = self.directory / manifest.release_id
             draft.rename(final)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
         return final
+
+    def _write(self, draft: Path, job: JobPlan, result: JobResult, certificate: Certificate) -> ReleaseManifest:
+        """Adapter, certificate and the manifest that names them."""
+        c = certificate
+        files = write_adapter(draft, result.state, c.base_name)
+        (draft / CERTIFICATE).write_bytes(c.seal(self.identity))
+        manifest = ReleaseManifest(
+            job_id=c.job_id,
+            task=c.task,
+            base_name=c.base_name,
+            base_digest=c.base_digest,
+            schema=job.schema,
+            schema_digest=c.schema_digest,
+            plan_digest=c.plan_digest,
+            state_digest=c.state_digest,
+            files={**files, CERTIFICATE: file_digest(draft / CERTIFICATE)},
+            strategy=c.strategy,
+            rounds=c.rounds,
+            contributors=c.contributors,
+            spends=c.spends,
+            unsafe=c.unsafe,
+            loss_base=result.loss_base,
+            loss_released=result.loss_released,
+            parent=None,
+            code_version=c.code_version,
+            created=c.created,
+        )
+        manifest.write(draft, self.identity)
+        return manifest
 
     def _existing(self, job: JobPlan, result: JobResult) -> Path | None:
         """This very release, when a coordinator published it and was killed before it could say so."""
@@ -111,18 +137,7 @@ class Registry:
                 return place
         return None
 
-    def _verify(self, draft: Path, result: JobResult) -> None:
-        """Read the release as a stranger would, and require that it is the job's state."""
-        manifest = ReleaseManifest.verify(draft, self.identity.public)
-        if read_adapter(draft, manifest.schema).digest != result.state.digest:
-            raise TamperedRelease("a release that was just written holds another state", do="check the disk")
-
 
 def _marks(job: JobPlan, result: JobResult, unsafe: Sequence[str]) -> tuple[str, ...]:
     """Whatever weakened a guarantee."""
-    marks = set(unsafe)
-    if not job.privacy.is_private:
-        marks.add(job.privacy.mechanism)
-    if any(math.isinf(s.epsilon) for s in result.spends):
-        marks.add("UnboundedSpend")
-    return tuple(sorted(marks))
+    return tuple(sorted(set(unsafe) | unsafe_sources(job.privacy, result.spends)))

@@ -47,7 +47,11 @@ def make_release(tmp_path: Path, llama: Path) -> Callable[..., Path]:
             epsilon=epsilon,
             delta=1e-5,
             rounds=2,
+            epsilon_job=epsilon,
+            events=(),
             accountant="prv",
+            noise_source="test",
+            sampling_source="test",
         )
         fields: dict[str, Any] = {
             "job_id": "demo",

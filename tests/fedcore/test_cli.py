@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 CONCORDAT = Path(sys.executable).parent / "concordat"
-GROUPS = ["demo", "server", "node", "simulate", "generate", "release", "model", "bench"]
+GROUPS = ["demo", "server", "node", "simulate", "generate", "release", "privacy", "model", "bench"]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -1,6 +1,7 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ from fedcore.adapter_files import read_adapter, write_adapter
 from fedcore.errors import TamperedRelease, TrustError
 from fedcore.identity import SigningIdentity
 from fedcore.manifest import MANIFEST, PrivacySpend, ReleaseManifest
+from fedcore.privacy.accounting import DpEvent
 
 SIGNER = SigningIdentity.generate()
+EVENT = DpEvent(sampler="poisson", sampling_rate=0.1, noise_multiplier=1.0, steps=3, also=(("clip_count", 20.0),))
 
 
 def spend(epsilon: float = 3.5) -> PrivacySpend:
@@ -22,7 +25,11 @@ def spend(epsilon: float = 3.5) -> PrivacySpend:
         epsilon=epsilon,
         delta=1e-5,
         rounds=2,
+        epsilon_job=epsilon,
+        events=(),
         accountant="prv",
+        noise_source="test",
+        sampling_source="test",
     )
 
 
@@ -109,6 +116,17 @@ def test_infinite_epsilon_is_null_in_json_and_reads_back() -> None:
     assert PrivacySpend.from_dict(value).epsilon == math.inf
 
 
+def test_events_and_audit_read_back() -> None:
+    stated = replace(spend(), events=(EVENT,), audited_epsilon=1.5, audit_confidence=0.95)
+    assert PrivacySpend.from_dict(json.loads(json.dumps(stated.to_dict()))) == stated
+
+
+def test_without_noise_there_is_no_audited_figure_to_send() -> None:
+    value = replace(spend(math.inf), audited_epsilon=math.inf, audit_confidence=0.95).to_dict()
+    json.dumps(value, allow_nan=False)
+    assert (value["audited_epsilon"], value["audit_confidence"]) == (None, None)
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -116,6 +134,18 @@ def test_infinite_epsilon_is_null_in_json_and_reads_back() -> None:
         {**spend().to_dict(), "epsilon": "x"},
         {**spend().to_dict(), "more": 1},
         {**spend().to_dict(), "institution": "x" * 500},
+        {**spend().to_dict(), "noise_source": "\x1b[2J"},
+        {**spend().to_dict(), "epsilon_job": -1.0},
+        {**spend().to_dict(), "audited_epsilon": -1.0},
+        {**spend().to_dict(), "audit_confidence": 1.5},
+        {**spend().to_dict(), "delta": 0.0},
+        {**spend().to_dict(), "delta": 1.0},
+        {**spend().to_dict(), "rounds": -1},
+        {**spend().to_dict(), "events": [{"sampler": "shuffled"}]},
+        {
+            **spend().to_dict(),
+            "events": [{"sampler": "poisson", "sampling_rate": 2, "noise_multiplier": 1, "steps": 1}],
+        },
     ],
 )
 def test_unreadable_spend_is_refused(value: dict[str, object]) -> None:

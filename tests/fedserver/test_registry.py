@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from fedcore.adapter_files import read_adapter
-from fedcore.errors import PrivacyError, RoundError, TamperedRelease
-from fedcore.manifest import ReleaseManifest
+from fedcore.certificate import CERTIFICATE, verify_release
+from fedcore.errors import PrivacyError, RoundError, TamperedRelease, TrustError
+from fedcore.manifest import MANIFEST, SIGNATURE, ReleaseManifest
 from fedcore.privacy.plan import PrivacyPlan
 from fedserver.progress import JobResult
 from fedserver.registry import Registry
@@ -39,6 +40,68 @@ def test_release_verifies_and_holds_the_jobs_state(finished: Callable[..., Any])
     assert [p.name for p in registry.directory.iterdir()] == [place.name]
 
 
+def test_release_holds_a_certificate_that_the_institutions_sign(finished: Callable[..., Any]) -> None:
+    federation, result, registry = finished()
+    place = registry.publish(federation.job, result, base_name="paper")
+    certificate, manifest = verify_release(place, federation.identity.public)
+    assert certificate.spends == manifest.spends == result.spends
+    assert certificate.unattested == ()
+    for attestation in certificate.attestations:
+        assert attestation.identity == federation.institutions[attestation.institution].identity.public.key_hex
+    assert certificate.epsilon_job == federation.job.privacy.epsilon(2)
+
+
+def test_result_of_one_process_is_published_and_says_that_nobody_attests_it(finished: Callable[..., Any]) -> None:
+    federation, result, registry = finished()
+    place = registry.publish(federation.job, replace(result, attestations=()), base_name="paper")
+    assert verify_release(place, federation.identity.public)[0].unattested == ("a", "b")
+
+
+def test_spend_that_does_not_follow_from_the_plan_stops_the_release(finished: Callable[..., Any]) -> None:
+    federation, result, registry = finished()
+    low = replace(result.spends[0], epsilon_job=0.5 * result.spends[0].epsilon_job)
+    with pytest.raises(PrivacyError, match="does not follow from its events"):
+        registry.publish(federation.job, replace(result, spends=(low, result.spends[1])), base_name="paper")
+    assert not registry.directory.exists()
+
+
+def test_attestation_of_another_institution_stops_the_release(finished: Callable[..., Any]) -> None:
+    federation, result, registry = finished()
+    first, second = result.attestations
+    swapped = (replace(first, institution="b"), replace(second, institution="a"))
+    with pytest.raises(TrustError, match="another job or institution"):
+        registry.publish(federation.job, replace(result, attestations=swapped), base_name="paper")
+    assert not registry.directory.exists()
+
+
+@pytest.mark.parametrize("source", ["noise_source", "sampling_source"])
+def test_seeded_randomness_is_refused_and_marked_where_it_is_asked_for(
+    finished: Callable[..., Any], source: str
+) -> None:
+    federation, result, registry = finished()
+    spends = tuple(replace(s, **{source: "UnsafeSeededNoise"}) for s in result.spends)
+    seeded = replace(result, spends=spends, attestations=())
+    with pytest.raises(PrivacyError, match="UnsafeSeededNoise"):
+        registry.publish(federation.job, seeded, base_name="paper")
+    place = registry.publish(federation.job, seeded, base_name="paper", unsafe_ok=True)
+    certificate, manifest = verify_release(place, federation.identity.public)
+    assert certificate.unsafe == manifest.unsafe == ("UnsafeSeededNoise",)
+
+
+def test_plain_peft_loads_the_release_beside_its_certificate(finished: Callable[..., Any]) -> None:
+    from peft import PeftConfig
+    from peft.utils import load_peft_weights
+
+    federation, result, registry = finished()
+    place = registry.publish(federation.job, result, base_name="paper")
+    config, weights = PeftConfig.from_pretrained(str(place)), load_peft_weights(str(place), device="cpu")
+    assert (config.peft_type, config.r) == ("LORA", federation.job.schema.rank)
+    for name, array in result.state.tensors.items():
+        assert (weights[f"base_model.model.{name}.weight"].numpy() == array).all()
+    names = {p.name for p in place.iterdir()}
+    assert names == {"adapter_model.safetensors", "adapter_config.json", CERTIFICATE, MANIFEST, SIGNATURE}
+
+
 def test_same_result_is_published_once(finished: Callable[..., Any]) -> None:
     federation, result, registry = finished()
     first = registry.publish(federation.job, result, base_name="paper")
@@ -61,7 +124,7 @@ def test_job_without_noise_is_refused_and_leaves_nothing(finished: Callable[...,
         registry.publish(federation.job, result, base_name="paper")
     assert not registry.directory.exists()
     place = registry.publish(federation.job, result, base_name="paper", unsafe_ok=True)
-    assert ReleaseManifest.verify(place, federation.identity.public).unsafe == ("UnsafeNoNoise",)
+    assert ReleaseManifest.verify(place, federation.identity.public).unsafe == ("UnboundedSpend", "UnsafeNoNoise")
 
 
 def test_unbounded_spend_is_a_mark_too(finished: Callable[..., Any]) -> None:
