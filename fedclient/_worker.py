@@ -203,7 +203,12 @@ def _institution(settings: NodeSettings, bases: Path) -> Institution:
         coordinator=PublicIdentity(card.identity),
         policy=Consent(settings.policy, coordinator=card.fingerprint, approvals=ledger, pending=settings.files.pending),
         ledger=ledger,
-        trainer=Trainer(base, micro_batch=chosen.micro_batch, gradients=chosen.gradients),
+        trainer=Trainer(
+            base,
+            micro_batch=chosen.micro_batch,
+            gradients=chosen.gradients,
+            checkpointing=chosen.checkpointing,
+        ),
         dataset=dataset,
         audit=audited,
         receipts_path=settings.files.receipts,
