@@ -68,7 +68,9 @@ def test_every_command_shown_exists(page: Path) -> None:
     )
     for group, command in sorted(shown):
         arguments = (
-            [group, command] if group in ("server", "node", "release", "model", "bench") and command else [group]
+            [group, command]
+            if group in ("server", "node", "release", "model", "bench", "privacy") and command
+            else [group]
         )
         done = subprocess.run(
             [Path(sys.executable).parent / "concordat", *arguments, "--help"],
