@@ -243,3 +243,16 @@ def _superlinks(port: int) -> set[int]:
         if any("flower-" in w or "flwr-" in w for w in words) and any(str(port) in w for w in words):
             found.add(int(path.parent.name))
     return found
+
+
+def test_a_masked_sum_is_measured_beside_flower_s_on_the_same_work() -> None:
+    done = CliRunner().invoke(bench, ["secagg", "--parties", "4,6", "--parameters", "2000", "--json"])
+    assert done.exit_code == 0, done.output
+    value = json.loads(done.stdout)
+    assert [(r["parties"], r["parameters"]) for r in value["rows"]] == [(4, 2000), (6, 2000)]
+    for row in value["rows"]:
+        assert row["exchanges"] == 2
+        assert row["bytes_per_party"] == round(row["bytes_ratio"] * 8000) > 8000
+        assert row["flower_bytes_per_party"] > row["bytes_per_party"]
+    with pytest.raises(ConfigError, match="--parties"):
+        CliRunner().invoke(bench, ["secagg", "--parties", "two"], catch_exceptions=False)
