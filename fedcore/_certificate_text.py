@@ -161,7 +161,7 @@ def _audited(spend: PrivacySpend, language: Language) -> str:
         return word("none", language)
     if spend.audit_confidence is None:
         return f"{spend.audited_epsilon:.3f}"
-    confidence = f"{100 * spend.audit_confidence:.4g}"
+    confidence = f"{100 * spend.audit_confidence:.3g}" if spend.audit_confidence < 0.999 else ">99.9"
     return word("at", language, value=f"{spend.audited_epsilon:.3f}", confidence=confidence)
 
 

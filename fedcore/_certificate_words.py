@@ -96,9 +96,9 @@ _WORDS: dict[str, tuple[str, str]] = {
     "reading": (
         "Epsilon is an upper bound: the institution's accountants give it, and the column beside it was computed "
         "from the events when this was verified. The audited figure is a lower bound, measured on the institution's "
-        "own step code, for the steps of one round at most. The truth lies between.",
+        "own step code, for the steps that it has taken. The truth lies between.",
         "ε 是上界：由机构的记账器给出，旁边一列是验证时根据事件重新计算的结果。"
-        "审计值是下界，在机构自己的训练步骤代码上测得，至多针对一轮的步骤。"
+        "审计值是下界，在机构自己的训练步骤代码上测得，针对它已执行的步骤。"
         "真实值介于两者之间。",
     ),
     "plan_delta": (
