@@ -109,7 +109,7 @@ def draw(history: History, path: Path) -> None:
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     axes.axhline(history.limit, color="tab:red", linestyle="--", label=f"limit {history.limit:g}")
     axes.set_ylim(0, history.top * 1.08)
-    axes.set(xlabel="time (UTC)", ylabel=f"epsilon for {history.unit}", title=history.title)
+    axes.set(xlabel="time (UTC)", ylabel="epsilon", title=f"{history.title}\n{history.unit}")
     axes.legend(loc="best")
     try:
         figure.savefig(path)
