@@ -15,6 +15,8 @@ from fedcore import canonical
 from fedcore.adapter import PARTS, AdapterSchema, FloatArray, TensorSpec, check_tensors
 from fedcore.errors import ConfigError, InvalidPlan
 from fedcore.privacy.plan import PrivacyPlan
+from fedcore.secagg import Terms
+from fedcore.sums import SumPlan
 
 __all__ = [
     "Abandoned",
@@ -123,6 +125,10 @@ class JobPlan:
     institutions: tuple[str, ...] = ()
     """Names of those invited; none named means every enrolled institution."""
     evaluation: Evaluation | None = None
+    joint: bool = False
+    """Whether a round is one step: nodes send clipped sums, and the coordinator's optimiser takes the step."""
+    sums: SumPlan | None = None
+    """How updates are summed behind masks; None where the coordinator sees each of them."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.job_id):
@@ -137,6 +143,15 @@ class JobPlan:
             raise ConfigError("job: deadline_s is out of range", expected="seconds, above 0, at most 30 days")
         if self.institutions and self.quorum > len(self.institutions):
             raise ConfigError("job: the quorum is larger than the list of institutions")
+        if self.sums is not None and not (
+            len(self.institutions) <= self.sums.parties and self.sums.threshold <= self.quorum <= self.sums.parties
+        ):
+            raise ConfigError(
+                "job: the quorum and the secure sums do not fit",
+                expected=f"a quorum from {self.sums.threshold} (threshold) to {self.sums.parties} (parties), and no "
+                "more institutions than parties",
+            )
+        _check_privacy(self)
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON value; `from_dict` reads it back."""
@@ -158,6 +173,7 @@ class JobPlan:
             fields["institutions"] = tuple(fields["institutions"])
             if fields["evaluation"] is not None:
                 fields["evaluation"] = Evaluation(**fields["evaluation"])
+            fields["sums"] = _read_sums(fields)
             return cls(**fields)
         except (KeyError, TypeError) as error:
             raise ConfigError(f"a job plan cannot be read ({error})") from error
@@ -179,6 +195,9 @@ class RoundPlan:
 
     `trains` are the parts that change and travel back; `carries` are the parts of the state that travel
     to the node, the others being those of `AdapterState.initial(schema, seed)`.
+
+    What travels back is new adapter minus old after `privacy.steps_per_round` local steps, or in a `joint` round
+    the noised sum of one step's clipped gradients. With `sums` it travels masked, as elements of a ring.
 
     Raises:
         InvalidPlan: A field is out of range.
@@ -203,6 +222,12 @@ class RoundPlan:
     max_tokens: int
     optimiser: Optimiser
     privacy: PrivacyPlan
+    joint: bool = False
+    """As in the job."""
+    sums: SumPlan | None = None
+    """As in the job."""
+    members: tuple[tuple[str, str], ...] = ()
+    """With `sums`: (name, Ed25519 public key in hexadecimal) of all whom the job's masks are agreed among."""
 
     def __post_init__(self) -> None:
         def require(holds: bool, what: str) -> None:
@@ -222,6 +247,13 @@ class RoundPlan:
         require(math.isfinite(self.deadline_s) and 0 < self.deadline_s <= 30 * 86400, "deadline_s is out of range")
         require(type(self.max_tokens) is int and 8 <= self.max_tokens <= 1_000_000, "max_tokens is out of range")
         require(type(self.quorum) is int and 1 <= self.quorum <= 100_000, "quorum is out of range")
+        require(bool(self.members) == (self.sums is not None), "members are named exactly with secure sums")
+        if self.sums is not None:
+            require(set(self.cohort) <= {name for name, _ in self.members}, "the cohort is not among the members")
+            require(self.quorum >= self.sums.threshold, "the quorum is below the threshold of the secure sums")
+            require(self.weight == 1.0, "a masked update has the weight 1")
+            self.terms_of_sums("")  # Raises where they do not fit.
+        _check_privacy(self)
 
     @property
     def base_digest(self) -> str:
@@ -237,6 +269,25 @@ class RoundPlan:
     def carried(self) -> tuple[TensorSpec, ...]:
         """The tensors that travel to the node."""
         return self.schema.part(*self.carries)
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers travel back."""
+        return sum(t.size for t in self.trained)
+
+    def terms_of_sums(self, coordinator: str) -> Terms:
+        """The terms of the job's masked sums; they name the coordinator, since two may use one name for a job.
+
+        Args:
+            coordinator: Its Ed25519 public key, hexadecimal.
+        Raises:
+            InvalidPlan: The plan has no secure sums, or its members do not fit.
+        """
+        if self.sums is None:
+            raise InvalidPlan("the plan has no secure sums")
+        return self.sums.terms(
+            job=f"{self.job_id}/{coordinator}", members=self.members, rounds=self.rounds, parameters=self.parameters
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON value; `from_dict` reads it back."""
@@ -258,6 +309,8 @@ class RoundPlan:
                 if not isinstance(fields[name], (list, tuple)):
                     raise TypeError(f"{name} is not a list")
                 fields[name] = tuple(fields[name])
+            fields["sums"] = _read_sums(fields)
+            fields["members"] = tuple((str(name), str(key)) for name, key in fields.get("members", ()))
             plan = cls(**fields)
             canonical.encode(plan.to_dict())  # Half a character, which JSON can write, has no bytes to sign.
             return plan
@@ -291,7 +344,33 @@ def terms(plan: JobPlan | RoundPlan) -> dict[str, Any]:
         "max_tokens": plan.max_tokens,
         "optimiser": asdict(plan.optimiser),
         "privacy": plan.privacy.to_dict(),
+        "joint": plan.joint,
+        "sums": None if plan.sums is None else asdict(plan.sums),
     }
+
+
+def _check_privacy(plan: JobPlan | RoundPlan) -> None:
+    """Joint steps, masks and shared noise must fit each other.
+
+    Raises:
+        InvalidPlan: They do not.
+    """
+    privacy = plan.privacy
+    if plan.joint and privacy.steps_per_round != 1:
+        raise InvalidPlan("a joint round is one step", expected="steps_per_round 1", got=str(privacy.steps_per_round))
+    if plan.joint and privacy.clipping.releases_count:
+        raise InvalidPlan("a joint round releases no noised count", do="use another clipping rule")
+    if privacy.shares_noise and not (plan.joint and plan.sums is not None):
+        raise InvalidPlan(
+            "shared noise needs joint steps and secure sums", do="set joint and sums, or leave honest_minimum out"
+        )
+    if plan.sums is not None and isinstance(plan, RoundPlan):
+        plan.sums.check(privacy, plan.parameters)  # A job alone does not say which parts its strategy trains.
+
+
+def _read_sums(fields: Mapping[str, Any]) -> SumPlan | None:
+    value = fields.get("sums")
+    return None if value is None else SumPlan.from_dict(value)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -4,15 +4,25 @@ A message is an **Envelope**: a signed JSON header and an optional body of array
 which the header names by digest. Signature and digest are checked before the body is parsed. Flower
 carries the two byte strings and knows nothing of them.
 
-Signed bytes: b"concordat/1/" + kind + NUL + header. Kinds: "plan" and "receipt" (coordinator to node),
-"reply", "refusal" and "ack" (node to coordinator). A receipt has no body; it travels by itself or in the
-header of a plan, outside the plan's digest (see `fedcore.receipt`).
+Signed bytes: b"concordat/1/" + kind + NUL + header. Kinds: "plan", "receipt" and "sum" (coordinator to node),
+"reply", "refusal", "ack" and "sum_reply" (node to coordinator). A receipt has no body; it travels by itself or in
+the header of a plan, outside the plan's digest (see `fedcore.receipt`).
+
+Masked sums. Where a plan has `sums`, a reply's body is what `fedcore.secagg.Party.mask` gave, and the exchanges
+around it travel as "sum" and "sum_reply", whose bodies are that package's bytes:
+
+    phase     body of the sum                       body of the sum_reply
+    join      none; the header holds the terms      signed key
+    roster    the roster                            none
+    (plan)    (the round's plan, as always)         (reply: masked vector)
+    confirm   Ask("confirm")                        confirmation
+    open      Ask("open")                           opened shares
 """
 
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -24,13 +34,16 @@ from fedcore.adapter import FloatArray, TensorSpec, check_tensors
 from fedcore.errors import BadReply, ConfigError, TrustError
 from fedcore.identity import PublicIdentity, SigningIdentity
 from fedcore.round import RoundPlan
+from fedcore.secagg import Terms
 
 __all__ = [
     "HEADER_LIMIT_BYTES",
     "VERSION",
     "Envelope",
     "Kind",
+    "Phase",
     "ReplyHeader",
+    "SumAsk",
     "add_receipt",
     "carried_receipt",
     "pack_arrays",
@@ -38,12 +51,18 @@ __all__ = [
     "read_refusal",
     "read_reply",
     "read_reply_header",
+    "read_sum",
+    "read_sum_reply",
     "read_update",
     "seal_ack",
     "seal_bare",
+    "seal_masked_reply",
     "seal_plan",
     "seal_refusal",
     "seal_reply",
+    "seal_sum",
+    "seal_sum_refusal",
+    "seal_sum_reply",
     "seal_unread",
     "unpack_arrays",
     "verify_header",
@@ -51,7 +70,9 @@ __all__ = [
 
 VERSION = 1
 HEADER_LIMIT_BYTES = 4 << 20
-Kind = Literal["plan", "receipt", "reply", "refusal", "ack"]
+Kind = Literal["plan", "receipt", "sum", "reply", "refusal", "ack", "sum_reply"]
+Phase = Literal["join", "roster", "confirm", "open"]
+PHASES: tuple[Phase, ...] = ("join", "roster", "confirm", "open")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -79,6 +100,19 @@ class ReplyHeader:
     """Hash of the ledger's entry that paid for the reply: what a receipt names."""
     dataset: str
     """A tag that only the institution can link to the name of its data set."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SumAsk:
+    """One question of a masked sum; `round` is 0 in the phases that come once a job."""
+
+    job: str
+    round: int
+    phase: Phase
+    terms: Terms
+    """What the job's sums are bound to; every question names them, so that a node needs nothing else to answer."""
+    asked: str = ""
+    """SHA-256 of the question, hexadecimal, once it is sealed: what its answer is bound to."""
 
 
 def pack_arrays(tensors: Mapping[str, FloatArray]) -> bytes:
@@ -174,6 +208,78 @@ def seal_reply(
     """
     header = {**_binding(plan, institution), "spend": dict(spend), "ledger": ledger, "dataset": dataset}
     return _seal("reply", header, pack_arrays(tensors), signer)
+
+
+def seal_masked_reply(
+    plan: RoundPlan,
+    institution: str,
+    masked: bytes,
+    spend: Mapping[str, Any],
+    signer: SigningIdentity,
+    *,
+    ledger: str,
+    dataset: str,
+) -> Envelope:
+    """As `seal_reply`, for a plan with secure sums; its body is for `fedcore.secagg`."""
+    header = {**_binding(plan, institution), "spend": dict(spend), "ledger": ledger, "dataset": dataset}
+    return _seal("reply", header, masked, signer)
+
+
+def seal_sum(ask: SumAsk, body: bytes, signer: SigningIdentity) -> tuple[SumAsk, Envelope]:
+    """A coordinator's question, and itself with `asked` set."""
+    header = {"job": ask.job, "round": ask.round, "phase": ask.phase, "terms": asdict(ask.terms)}
+    envelope = _seal("sum", header, body, signer)
+    return replace(ask, asked=_asked(envelope)), envelope
+
+
+def read_sum(envelope: Envelope, coordinator: PublicIdentity) -> SumAsk:
+    """Verify and read a coordinator's question; its bytes are the envelope's body.
+
+    Raises:
+        TrustError: Wrong signature, digest or version, or not a question.
+        InvalidPlan: Its terms cannot hold.
+    """
+    header = _open("sum", envelope, coordinator)
+    try:
+        value = dict(header["terms"])
+        value["members"] = tuple((str(name), str(key)) for name, key in value["members"])
+        terms = Terms(**value)
+        job, number, phase = header["job"], header["round"], header["phase"]
+        if not (isinstance(job, str) and type(number) is int and phase in PHASES):
+            raise TypeError("a field has the wrong type")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise TrustError("a question of a masked sum cannot be read", do="check both sides' versions") from error
+    return SumAsk(job=job, round=number, phase=phase, terms=terms, asked=_asked(envelope))
+
+
+def seal_sum_reply(ask: SumAsk, institution: str, body: bytes, signer: SigningIdentity) -> Envelope:
+    """A node's answer to a question of a masked sum."""
+    return _seal("sum_reply", {"asked": ask.asked, "institution": institution, "code": ""}, body, signer)
+
+
+def seal_sum_refusal(envelope: Envelope, institution: str, code: str, signer: SigningIdentity) -> Envelope:
+    """A node's refusal of a question, which it may not have been able to read: one reason code, never text."""
+    return _seal("sum_reply", {"asked": _asked(envelope), "institution": institution, "code": code}, b"", signer)
+
+
+def read_sum_reply(envelope: Envelope, ask: SumAsk, institution: str, sender: PublicIdentity) -> bytes:
+    """Verify a node's answer; its bytes are for `fedcore.secagg`.
+
+    Raises:
+        BadReply: It does not hold; or it is a refusal, whose code is the `kind`.
+    """
+    try:
+        header = _open("sum_reply", envelope, sender)
+    except TrustError as error:
+        raise BadReply(f"{institution}: {error}", kind="bad_signature") from error
+    if header.get("asked") != ask.asked or header.get("institution") != institution:
+        raise BadReply(f"{institution}: the answer is to another question", kind="wrong_plan")
+    code = header.get("code")
+    if not (isinstance(code, str) and len(code) <= 40 and (code == "" or code.isidentifier())):
+        raise BadReply(f"{institution}: an answer without a readable code", kind="malformed")
+    if code:
+        raise BadReply(f"{institution} refused to take part in a sum", kind=code)
+    return envelope.body
 
 
 def seal_refusal(plan: RoundPlan, institution: str, code: str, signer: SigningIdentity) -> Envelope:
@@ -284,6 +390,11 @@ def _check_update(institution: str, plan: RoundPlan, tensors: Mapping[str, Any])
 def _binding(plan: RoundPlan, institution: str) -> dict[str, Any]:
     """What ties a reply to one question: it cannot be replayed to another."""
     return {"job": plan.job_id, "round": plan.round, "plan": plan.digest, "institution": institution}
+
+
+def _asked(envelope: Envelope) -> str:
+    """What an answer to a question is bound to."""
+    return hashlib.sha256(envelope.header[:HEADER_LIMIT_BYTES]).hexdigest()
 
 
 def _seal(kind: Kind, header: dict[str, Any], body: bytes, signer: SigningIdentity) -> Envelope:

@@ -26,6 +26,7 @@ __all__ = ["Forecast", "PrivacyPlan"]
 
 UNSAFE_NO_NOISE = "UnsafeNoNoise"
 GAUSSIAN = "gaussian"
+DISCRETE_GAUSSIAN = "discrete_gaussian"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,15 +43,19 @@ class PrivacyPlan:
         clip_norm_l2: Largest L2 norm of one unit's gradient, > 0.
         noise_multiplier: Noise standard deviation over `clip_norm_l2`. Zero only with UnsafeNoNoise.
         delta: The delta at which every epsilon of this plan is stated, in (0, 1).
-        mechanism: "gaussian", or "UnsafeNoNoise" for research without privacy.
+        mechanism: "gaussian": each institution adds the whole noise itself. "discrete_gaussian": the noise of a
+            masked sum is shared, and `honest_minimum` institutions carry it together. "UnsafeNoNoise": research
+            without privacy.
         sampler: "poisson", or "truncated_poisson" for batches of at most `batch_limit` units.
         batch_limit: Of "truncated_poisson": of more units drawn, a random `batch_limit` stay, >= 1.
         largest_units: Of "truncated_poisson": a public bound on an institution's units. One that holds more
             must refuse the plan.
         clipping: The rule by which a unit's gradient is scaled to at most `clip_norm_l2`.
+        honest_minimum: Of "discrete_gaussian", and what its promise assumes: in every sum that is opened, at least so
+            many institutions neither dropped out nor told others their noise, >= 1.
     Raises:
         InvalidPlan: A number is out of its range or not finite.
-    Reference: Abadi et al. 2016, arXiv:1607.00133.
+    Reference: Abadi et al. 2016, arXiv:1607.00133; shared noise: Kairouz et al. 2021, arXiv:2102.06387.
     """
 
     unit: PrivacyUnit
@@ -66,6 +71,7 @@ class PrivacyPlan:
     batch_limit: int | None = None
     largest_units: int | None = None
     clipping: Clipping = field(default_factory=Clipping)
+    honest_minimum: int | None = None
 
     def __post_init__(self) -> None:
         def require(holds: bool, name: str, expected: str) -> None:
@@ -88,7 +94,8 @@ class PrivacyPlan:
         for name in ("steps_per_round", "examples_per_unit"):
             value = getattr(self, name)
             require(type(value) is int and 1 <= value <= 1_000_000, name, "a whole number from 1 to 1,000,000")
-        require(self.mechanism in (GAUSSIAN, UNSAFE_NO_NOISE), "mechanism", f"{GAUSSIAN} or {UNSAFE_NO_NOISE}")
+        known = (GAUSSIAN, DISCRETE_GAUSSIAN, UNSAFE_NO_NOISE)
+        require(self.mechanism in known, "mechanism", " or ".join(known))
         noise = number("noise_multiplier")
         if self.is_private:
             require(noise > 0, "noise_multiplier", "a number above 0 (research without noise: UnsafeNoNoise)")
@@ -105,11 +112,25 @@ class PrivacyPlan:
         if self.clipping.releases_count:
             silent = self.clipping.count_noise_multiplier == 0
             require(silent != self.is_private, "clipping", "noise on the count exactly where the plan adds noise")
+        honest = self.honest_minimum
+        if self.shares_noise:
+            require(type(honest) is int and 1 <= honest <= 4096, "honest_minimum", "a whole number from 1 to 4,096")
+            # What a masked sum of integers is accounted for: one sum a round, of sampled units and nothing beside.
+            require(self.steps_per_round == 1, "steps_per_round", f"1 with {DISCRETE_GAUSSIAN}")
+            require(self.sampler == "poisson", "sampler", f"poisson with {DISCRETE_GAUSSIAN}")
+            require(not self.clipping.releases_count, "clipping", f"no noised count with {DISCRETE_GAUSSIAN}")
+        else:
+            require(honest is None, "honest_minimum", f"nothing with {self.mechanism}")
 
     @property
     def is_private(self) -> bool:
         """Whether noise is added at all."""
-        return self.mechanism == GAUSSIAN
+        return self.mechanism != UNSAFE_NO_NOISE
+
+    @property
+    def shares_noise(self) -> bool:
+        """Whether the noise is carried by several institutions together, behind masks."""
+        return self.mechanism == DISCRETE_GAUSSIAN
 
     def event(self, rounds: int = 1) -> DpEvent:
         """What `rounds` rounds of this plan release from the data."""
@@ -166,9 +187,12 @@ class PrivacyPlan:
         )
 
     def noise_std_of_mean(self, institutions: int = 1) -> float:
-        """Standard deviation, per coordinate, of the noise in the step averaged over institutions."""
+        """Standard deviation, per coordinate, of the noise in the step averaged over institutions.
+
+        Shared noise is the same over its `honest_minimum`: each institution adds that much less.
+        """
         std = self.noise_multiplier * self.clip_norm_l2 / self.expected_batch_units
-        return std / math.sqrt(institutions)
+        return std / math.sqrt(institutions * (self.honest_minimum or 1))
 
     def forecast(self, *, rounds: int, parameters: int, institutions: int, units: int | None = None) -> "Forecast":
         """How large the noise is against the clipped signal, before anything is spent.
@@ -219,6 +243,7 @@ class PrivacyPlan:
         batch_limit: int | None = None,
         largest_units: int | None = None,
         clipping: Clipping | None = None,
+        honest_minimum: int | None = None,
     ) -> "PrivacyPlan":
         """Find the one number that is left out, so that `rounds` rounds cost at most `epsilon` at `delta`.
 
@@ -234,6 +259,7 @@ class PrivacyPlan:
             units: A public number of units that an institution holds, >= 1.
             unit, steps_per_round, examples_per_unit, clip_norm_l2, sampling_rate, noise_multiplier,
                 expected_batch_units, sampler, batch_limit, largest_units, clipping: Fields of the plan.
+            honest_minimum: Where it is given, the noise is shared.
         Raises:
             InvalidPlan: A number is out of range, none or two are left out, or `epsilon` cannot be reached: by
                 noise up to 1,000, by a rate down to a millionth, because the count alone costs more, or
@@ -270,10 +296,12 @@ class PrivacyPlan:
                 clip_norm_l2=clip_norm_l2,
                 noise_multiplier=noise,
                 delta=delta,
+                mechanism=GAUSSIAN if honest_minimum is None else DISCRETE_GAUSSIAN,
                 sampler=sampler,
                 batch_limit=batch_limit,
                 largest_units=largest_units,
                 clipping=clipping if clipping is not None else Clipping(),
+                honest_minimum=honest_minimum,
             )
 
         # The stand-in is checked with all other numbers before anything is searched over.
