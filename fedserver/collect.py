@@ -23,27 +23,36 @@ from fedcore.adapter import FloatArray
 from fedcore.certificate import Attestation, check_spend
 from fedcore.errors import BadReply, PrivacyError, QuorumLost, TrustError
 from fedcore.manifest import PrivacySpend
-from fedcore.round import CohortSum, RoundPlan
+from fedcore.privacy.plan import PrivacyPlan
+from fedcore.round import CohortSum, Optimiser, RoundPlan
+from fedcore.sums import largest_batch_units
 from fedcore.wire import Envelope, read_refusal, read_reply_header, read_update
 from fedserver.cohort import Member
 
-__all__ = ["Acknowledged", "Collector", "norm_bound"]
+__all__ = ["Acknowledged", "Collector", "norm_bound", "update_bound_l2"]
 
 _MARGIN = 10.0
 
 
 def norm_bound(plan: RoundPlan) -> float:
-    """The largest L2 norm of an update that is believed: ten times what the plan can reach.
+    """The largest L2 norm of what one institution sends that is believed: ten times what the plan can reach."""
+    if plan.joint:
+        noise = plan.privacy.noise_multiplier * plan.privacy.clip_norm_l2 * math.sqrt(plan.parameters)
+        return _MARGIN * (plan.privacy.clip_norm_l2 * largest_batch_units(plan.privacy) + noise)
+    return update_bound_l2(plan.privacy, plan.optimiser, plan.parameters)
+
+
+def update_bound_l2(privacy: PrivacyPlan, optimiser: Optimiser, parameters: int) -> float:
+    """Ten times the L2 norm that an update of local steps can reach.
 
     AdamW moves a coordinate by about the learning rate a step, so steps * lr * sqrt(numbers). SGD moves by
     lr / (1 - momentum) times the step's length: the clipped mean plus noise of std z C / B a coordinate.
     """
-    steps, rate = plan.privacy.steps_per_round, plan.optimiser.learning_rate
-    root = math.sqrt(sum(t.size for t in plan.trained))
-    if plan.optimiser.name == "adamw":
+    steps, rate, root = privacy.steps_per_round, optimiser.learning_rate, math.sqrt(parameters)
+    if optimiser.name == "adamw":
         return _MARGIN * steps * rate * root
-    length = plan.privacy.clip_norm_l2 + plan.privacy.noise_std_of_mean() * root
-    return _MARGIN * steps * rate / (1 - plan.optimiser.momentum) * length
+    length = privacy.clip_norm_l2 + privacy.noise_std_of_mean() * root
+    return _MARGIN * steps * rate / (1 - optimiser.momentum) * length
 
 
 @dataclass(frozen=True, kw_only=True)
