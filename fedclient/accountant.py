@@ -31,6 +31,7 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +40,7 @@ from scipy import special
 from fedcore.errors import AccountantMismatch
 from fedcore.privacy import accounting
 from fedcore.privacy.accounting import DpEvent, merge, shared_relation
+from fedcore.privacy.units import Relation
 
 __all__ = [
     "ABSOLUTE_TOLERANCE",
@@ -68,6 +70,9 @@ _ORDERS = (
 """Renyi orders. Fewer orders only raise the bound; fractional ones are dear."""
 
 _Array = npt.NDArray[np.float64]
+
+_KEPT_NUMBERS = 1 << 20
+"""Of half a mesh; what is larger is made again for each figure instead of being kept in memory."""
 
 
 def epsilon(events: Iterable[DpEvent], delta: float, *, enough: float = math.inf) -> float:
@@ -218,15 +223,8 @@ def _renyi_epsilon(divergences: _Array, delta: float) -> float:
 @functools.lru_cache(maxsize=1024)
 def _renyi_step(event: DpEvent) -> _Array:
     """Renyi divergence of one step at each of `_ORDERS`, the worse direction."""
-    from opacus.accountants.analysis.rdp import compute_rdp
-
     q, noise = event.sampling_rate, event.effective_noise_multiplier
-    if event.relation == "replace_one":
-        whole = _renyi_of_replacing(q, noise)
-    else:
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")
-            whole = np.asarray(compute_rdp(q=q, noise_multiplier=noise, steps=1, orders=list(_ORDERS)))
+    whole = _renyi_whole(event.relation, q, noise)
     chance = accounting.others_fill(event)
     if chance == 0:
         return whole
@@ -234,6 +232,18 @@ def _renyi_step(event: DpEvent) -> _Array:
     factor = np.array(_ORDERS) - 1
     pushed = math.log(chance) + factor * _renyi_of_replacing(q, noise / 2)
     return np.asarray(np.logaddexp(pushed, math.log1p(-chance) + factor * whole if chance < 1 else -math.inf) / factor)
+
+
+@functools.lru_cache(maxsize=1024)
+def _renyi_whole(relation: Relation, q: float, noise: float) -> _Array:
+    """As `_renyi_step`, of a step that is not truncated."""
+    from opacus.accountants.analysis.rdp import compute_rdp
+
+    if relation == "replace_one":
+        return _renyi_of_replacing(q, noise)
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        return np.asarray(compute_rdp(q=q, noise_multiplier=noise, steps=1, orders=list(_ORDERS)))
 
 
 def _renyi_of_replacing(q: float, noise: float) -> _Array:
@@ -293,58 +303,130 @@ def _opacus(events: tuple[DpEvent, ...], delta: float, *, near: float) -> float:
     Raises:
         AccountantMismatch: The accountant could not finish, or truncation takes up delta.
     """
-    from opacus.accountants import PRVAccountant  # Deferred: torch takes seconds, and reading a ledger needs neither.
+    remaining = _remaining(events, delta, near)
+    rounded = tuple(replace(e, steps=accounting.round_up(e.steps)) for e in events)
+    failure: Exception | None = None
+    # The mesh of the rounded number of steps serves until the steps double. It may be too long to compute on.
+    for mesh_events in dict.fromkeys((rounded, events)):
+        try:
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
+                warnings.simplefilter("ignore")
+                # At a large delta the interval around an epsilon of 0 reaches below 0.
+                return max(0.0, _on_mesh(events, remaining, _mesh(mesh_events, delta)))
+        except (RuntimeError, ArithmeticError, ValueError, TypeError, MemoryError, AccountantMismatch) as error:
+            failure = error
+    raise AccountantMismatch(
+        f"Opacus' PRV accountant cannot account for these events ({type(failure).__name__})",
+        do="ask for another noise multiplier, rate or number of steps",
+    ) from failure
 
+
+def _remaining(events: tuple[DpEvent, ...], delta: float, near: float) -> float:
+    """What truncation leaves of `delta`.
+
+    Raises:
+        AccountantMismatch: Less than half of it.
+    """
     # The bound holds for every epsilon up to `highest`, and none above it would be believed.
     highest = near + _tolerance(near)
     remaining = delta - accounting.truncation_delta(events, highest)
-    if remaining < delta / 2:
+    if not remaining >= delta / 2:
         raise AccountantMismatch(
             "batches are truncated too often for a second accountant to follow",
             expected=f"truncation to add less than half of delta {delta:g}",
             do="raise batch_limit, or lower sampling_rate or largest_units",
         )
-    delta_error = remaining / 1000
+    return remaining
+
+
+@dataclass(frozen=True)
+class _Mesh:
+    """Where privacy losses are put: multiples of `spacing` from `-end` to `end`, and the delta that is given up."""
+
+    end: float
+    spacing: float
+    delta_error: float
+
+    def scale(self, steps: int) -> float:
+        """The error of epsilon after so many steps, over the spacing (Gopi et al., theorem 5.5)."""
+        return math.sqrt(steps * math.log(12 / self.delta_error) / 2)
+
+
+@functools.lru_cache(maxsize=64)
+def _mesh(events: tuple[DpEvent, ...], delta: float) -> _Mesh:
+    """A mesh for these events, and as sound for fewer steps of each.
+
+    Gopi et al., theorem 5.5 and remark 5.6: the error of epsilon is the spacing times the root of the steps, given
+    that the mesh ends beyond what all steps together, and each of them alone, lose but for a small delta. Of
+    fewer steps both are less, so the longer mesh holds for them and their error is the less.
+
+    Raises:
+        AccountantMismatch: Truncation takes up delta.
+    """
+    from scipy.fft import next_fast_len
+
+    near = accounting.epsilon(events, delta)
     steps = sum(e.steps for e in events)
-    # PRV spaces its mesh at eps_error / sqrt(steps * ln(12 / delta_error) / 2).
-    coarsest = _FINEST_MESH * math.sqrt(steps * math.log(12 / delta_error) / 2)
-    error = max(2e-4, 1e-3 * near, coarsest)
-    try:
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")
-            if events[0].relation == "replace_one":
-                figure = _compose_replacing(events, remaining, error, delta_error)
-            else:
-                accountant = PRVAccountant()
-                accountant.history = [(e.effective_noise_multiplier, e.sampling_rate, e.steps) for e in events]
-                figure = accountant.get_epsilon(remaining, eps_error=error, delta_error=delta_error)
-    except (RuntimeError, ArithmeticError, ValueError, TypeError, MemoryError) as error_:
-        raise AccountantMismatch(
-            f"Opacus' PRV accountant cannot account for these events ({type(error_).__name__})",
-            do="ask for another noise multiplier, rate or number of steps",
-        ) from error_
-    # At a large delta the interval around an epsilon of 0 reaches below 0.
-    return max(0.0, float(figure))
+    mesh = _Mesh(end=0.0, spacing=_FINEST_MESH, delta_error=_remaining(events, delta, near) / 1000)
+    error = max(2e-4, 1e-3 * near, mesh.spacing * mesh.scale(steps))
+    single = [_renyi_whole(e.relation, e.sampling_rate, e.effective_noise_multiplier) for e in events]
+    whole = _renyi_epsilon(
+        np.sum([e.steps * d for e, d in zip(events, single, strict=True)], axis=0), mesh.delta_error / 4
+    )
+    alone = max(_renyi_epsilon(d, mesh.delta_error / (8 * steps)) for d in single)
+    spacing = error / mesh.scale(steps)
+    # A domain from -end to end has twice this many numbers; further out costs less where they factor well.
+    half = next_fast_len(math.ceil((max(whole, alone, error) + 3) / spacing) + 1, real=True)
+    return replace(mesh, end=(half - 1.5) * spacing, spacing=spacing)
 
 
-def _compose_replacing(events: tuple[DpEvent, ...], delta: float, eps_error: float, delta_error: float) -> float:
-    """As `PRVAccountant.get_epsilon`, step by step, for the loss of replacing."""
+def _on_mesh(events: tuple[DpEvent, ...], delta: float, mesh: _Mesh) -> float:
+    """As `PRVAccountant.get_epsilon` on a given mesh, all kinds of events composed at once.
+
+    Gopi et al., algorithm 1: losses add up by a circular convolution. Opacus does the same for each kind of
+    events, and then convolves kinds pair by pair.
+    """
+    from opacus.accountants.analysis.prv import DiscretePRV
+    from scipy.fft import irfft
+
+    parts = [_discrete(e.relation, e.sampling_rate, e.effective_noise_multiplier, mesh) for e in events]
+    steps = sum(e.steps for e in events)
+    domain = parts[0].domain
+    spectrum = functools.reduce(np.multiply, (p.spectrum**e.steps for p, e in zip(parts, events, strict=True)))
+    # A loss of 0 stands at size / 2 - 1, so a sum of many steps comes out so many times further to the right.
+    losses = np.roll(irfft(spectrum, domain.size), steps - 1 + (domain.size // 2 if steps % 2 == 0 else 0))
+    total = DiscretePRV(losses, domain.shift_right(sum(e.steps * p.shift for p, e in zip(parts, events, strict=True))))
+    return float(total.compute_epsilon(delta, mesh.delta_error, mesh.spacing * mesh.scale(steps))[2])
+
+
+@dataclass(frozen=True, eq=False)
+class _Discrete:
+    """The privacy loss of one step on a mesh: the Fourier transform of its chances, and how far all were moved."""
+
+    domain: Any
+    spectrum: npt.NDArray[np.complex128]
+    shift: float
+
+
+def _discrete(relation: Relation, rate: float, noise: float, mesh: _Mesh) -> _Discrete:
+    """See `_Discrete`; kept unless it is large."""
+    make = _discrete_kept if mesh.end / mesh.spacing < _KEPT_NUMBERS else _discrete_kept.__wrapped__
+    return make(relation, rate, noise, mesh)
+
+
+@functools.lru_cache(maxsize=8)
+def _discrete_kept(relation: Relation, rate: float, noise: float, mesh: _Mesh) -> _Discrete:
+    """As Opacus makes it."""
+    # Deferred: torch takes seconds, and reading a ledger needs neither.
     from opacus.accountants.analysis.prv import (
         Domain,
+        PoissonSubsampledGaussianPRV,
         TruncatedPrivacyRandomVariable,
-        compose_heterogeneous,
         discretize,
     )
+    from scipy.fft import rfft
 
-    steps = [e.steps for e in events]
-    single = [_renyi_of_replacing(e.sampling_rate, e.effective_noise_multiplier) for e in events]
-    # Gopi et al., remark 5.6: where the mesh may end, for all steps together and for each alone.
-    whole = _renyi_epsilon(np.sum([n * d for n, d in zip(steps, single, strict=True)], axis=0), delta_error / 4)
-    alone = max(_renyi_epsilon(d, delta_error / (8 * sum(steps))) for d in single)
-    end = max(whole, alone, eps_error) + 3
-    mesh = eps_error / math.sqrt(sum(steps) * math.log(12 / delta_error) / 2)
-    domain = Domain.create_aligned(-end, end, mesh)
-    losses = [ReplaceOneLoss(e.sampling_rate, e.effective_noise_multiplier) for e in events]
-    parts = [discretize(TruncatedPrivacyRandomVariable(loss, domain.t_min, domain.t_max), domain) for loss in losses]
-    _, _, upper = compose_heterogeneous(parts, steps).compute_epsilon(delta, delta_error, eps_error)
-    return float(upper)
+    loss = ReplaceOneLoss(rate, noise) if relation == "replace_one" else PoissonSubsampledGaussianPRV(rate, noise)
+    domain = Domain.create_aligned(-mesh.end, mesh.end, mesh.spacing)
+    found = discretize(TruncatedPrivacyRandomVariable(loss, domain.t_min, domain.t_max), domain)
+    return _Discrete(domain=domain, spectrum=rfft(found.pmf), shift=found.domain.shifts)

@@ -1,15 +1,20 @@
 """Two accountants that agree, two bounds that none may pass, and refusal of everything else."""
 
 import ast
+import functools
 import math
+from collections import Counter
+from dataclasses import replace
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import opacus.accountants.analysis.prv as prv
 import opacus.accountants.gdp
 import pytest
+from dp_accounting.pld import privacy_loss_distribution
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opacus.accountants import GaussianAccountant, PRVAccountant, RDPAccountant
@@ -20,7 +25,8 @@ from fedclient import accountant
 from fedclient.accountant import ReplaceOneLoss
 from fedcore.errors import AccountantMismatch, InvalidPlan
 from fedcore.privacy import accounting
-from fedcore.privacy.accounting import DpEvent
+from fedcore.privacy.accounting import DpEvent, merge
+from fedcore.privacy.units import Relation
 from tests.reference import accounting as twin
 
 DELTA = 1e-5
@@ -318,3 +324,121 @@ def test_opacus_prv_is_the_accountant_that_is_asked() -> None:
     near = accounting.epsilon([event(0.3, 1.0, 8)], DELTA)
     asked = prv.get_epsilon(DELTA, eps_error=1e-3 * near, delta_error=DELTA / 1000)
     assert accountant.epsilon([event(0.3, 1.0, 8)], DELTA) == pytest.approx(asked, rel=1e-9)
+
+
+# What is kept between calls changes no figure, and saves the dear constructions.
+
+KINDS = [
+    event(0.05, 1.1, 1),
+    event(0.3, 4.0, 1),
+    event(0.1, 2.0, 1, **cut(80, 300)),
+    event(0.05, 1.1, 1, also=(("clip_count", 11.0),)),
+]
+
+
+def forget() -> None:
+    """Empty everything that either accountant keeps."""
+    for module in (accountant, accounting):
+        for kept in vars(module).values():
+            if hasattr(kept, "cache_clear"):
+                kept.cache_clear()
+
+
+@settings(max_examples=4, deadline=None)
+@given(
+    reservations=st.lists(st.tuples(st.integers(0, len(KINDS) - 1), st.integers(1, 12)), min_size=3, max_size=4),
+    relation=st.sampled_from([ADD, REPLACE]),
+)
+def test_what_is_kept_between_reservations_changes_no_figure(
+    reservations: list[tuple[int, int]], relation: Relation
+) -> None:
+    """Each figure is that of the same events asked for first, to the last bit."""
+    forget()
+    events: list[DpEvent] = []
+    grown: list[tuple[list[DpEvent], float, float]] = []
+    for kind, steps in reservations:
+        events = [*events, replace(KINDS[kind], steps=steps, relation=relation)]
+        grown.append((events, accountant.epsilon(events, DELTA), accounting.epsilon(events, DELTA)))
+    for asked, figure, pld in grown[1::2]:
+        forget()
+        assert (accountant.epsilon(asked, DELTA), accounting.epsilon(asked, DELTA)) == (figure, pld)
+    assert [f for _, f, _ in grown] == sorted(f for _, f, _ in grown)
+
+
+@pytest.mark.parametrize("relation", [ADD, REPLACE])
+@pytest.mark.parametrize("parts", [[(0, 1)], [(0, 7)], [(0, 77)], [(1, 130)], [(2, 33)], [(0, 37), (1, 5), (3, 64)]])
+def test_figures_are_those_of_each_library_alone(parts: list[tuple[int, int]], relation: Relation) -> None:
+    """Neither the steps put together from kept distributions nor the kept mesh are further off than the tolerance."""
+    events = merge(replace(KINDS[kind], steps=steps, relation=relation) for kind, steps in parts)
+    spacing = accounting._interval(events)
+    whole = functools.reduce(
+        lambda one, other: one.compose(other),
+        (accounting._step(replace(e, steps=1), spacing).self_compose(e.steps) for e in events),
+    )
+    assert accounting.epsilon(events, DELTA) == pytest.approx(whole.get_epsilon_for_delta(DELTA), rel=1e-7)
+    mesh = accountant._mesh(events, DELTA)
+    parts_alone = []
+    for e in events:
+        loss: Any = (
+            ReplaceOneLoss(e.sampling_rate, e.effective_noise_multiplier)
+            if relation == REPLACE
+            else prv.PoissonSubsampledGaussianPRV(e.sampling_rate, e.effective_noise_multiplier)
+        )
+        domain = prv.Domain.create_aligned(-mesh.end, mesh.end, mesh.spacing)
+        truncated = prv.TruncatedPrivacyRandomVariable(loss, domain.t_min, domain.t_max)
+        parts_alone.append(prv.discretize(truncated, domain))
+    composed = prv.compose_heterogeneous(parts_alone, [e.steps for e in events])
+    error = mesh.spacing * mesh.scale(sum(e.steps for e in events))
+    _, _, upper = composed.compute_epsilon(DELTA, mesh.delta_error, error)
+    assert accountant._on_mesh(events, DELTA, mesh) == pytest.approx(upper, rel=1e-7)
+
+
+@pytest.mark.parametrize("relation", [ADD, REPLACE])
+@pytest.mark.parametrize("steps", [3, 17, 33, 100])
+def test_a_mesh_for_more_steps_is_as_sound_for_fewer(steps: int, relation: Relation) -> None:
+    """Its error is no larger than the error that Opacus was asked for before, and it ends no earlier."""
+    events = (event(0.05, 1.1, steps, relation=relation),)
+    rounded = (replace(events[0], steps=accounting.round_up(steps)),)
+    own, kept = accountant._mesh(events, DELTA), accountant._mesh(rounded, DELTA)
+    assert kept.end >= own.end - own.spacing * 1e4
+    assert kept.end >= max(
+        accountant.renyi(events, own.delta_error / 4), accountant.renyi([event(0.05, 1.1, 1)], own.delta_error / 8)
+    )
+    assert kept.spacing * kept.scale(steps) <= 1.5 * own.spacing * own.scale(steps)
+    figures = [accountant._on_mesh(events, DELTA, mesh) for mesh in (own, kept)]
+    assert figures[0] == pytest.approx(figures[1], rel=1e-3)
+    # Neither upper bound is below what the other proves: its figure less twice its error.
+    for one, other, mesh in ((*figures, own), (*reversed(figures), kept)):
+        assert other >= one - 2 * mesh.spacing * mesh.scale(steps)
+
+
+@pytest.mark.parametrize("relation", [ADD, REPLACE])
+def test_one_step_more_makes_no_dear_thing_again(relation: Relation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted, not timed: in 100 rounds of one step, each dear construction is made once a doubling of the steps."""
+    forget()
+    made: Counter[str] = Counter()
+
+    def counted(module: Any, name: str) -> None:
+        original = getattr(module, name)
+
+        def call(*args: Any, **more: Any) -> Any:
+            made[name] += 1
+            return original(*args, **more)
+
+        monkeypatch.setattr(module, name, call)
+
+    counted(privacy_loss_distribution, "from_gaussian_mechanism")
+    counted(privacy_loss_distribution.PrivacyLossDistribution, "self_compose")
+    counted(privacy_loss_distribution.PrivacyLossDistribution, "compose")
+    counted(prv, "discretize")
+    counted(opacus.accountants.analysis.rdp, "compute_rdp")
+    counted(accountant, "_renyi_of_replacing")
+    for steps in range(1, 101):
+        accountant.epsilon([event(0.05, 1.1, steps, relation=relation)], DELTA)
+    doublings = 8
+    assert made["from_gaussian_mechanism"] == 1
+    assert made["discretize"] == doublings
+    assert made["self_compose"] <= 2
+    assert made["compute_rdp"] + made["_renyi_of_replacing"] == 1
+    # A step more costs one composition; every eighth two.
+    assert made["compose"] <= 100 + 2 * doublings + 100 // 8
