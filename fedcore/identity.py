@@ -17,6 +17,8 @@ from pathlib import Path
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from fedcore.errors import TrustError
 
@@ -95,6 +97,17 @@ class SigningIdentity:
     def sign(self, data: bytes) -> bytes:
         """An Ed25519 signature, 64 bytes."""
         return self._key.sign(data)
+
+    def derive_key(self, label: str) -> bytes:
+        """A secret key of 32 bytes for one purpose: the same for the same label, and of no use for any other.
+
+        HKDF-SHA256 (RFC 5869) of the private key. It tells nothing of the key or of what other labels give.
+
+        Args:
+            label: Names the purpose; not empty.
+        """
+        info = b"concordat/1/derived\0" + label.encode()
+        return HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(self._key.private_bytes_raw())
 
     @property
     def public(self) -> PublicIdentity:

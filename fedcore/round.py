@@ -356,6 +356,8 @@ def _check_privacy(plan: JobPlan | RoundPlan) -> None:
         InvalidPlan: They do not.
     """
     privacy = plan.privacy
+    if type(plan.joint) is not bool:
+        raise InvalidPlan("joint must be true or false", got=type(plan.joint).__name__)
     if plan.joint and privacy.steps_per_round != 1:
         raise InvalidPlan("a joint round is one step", expected="steps_per_round 1", got=str(privacy.steps_per_round))
     if plan.joint and privacy.clipping.releases_count:
@@ -363,6 +365,11 @@ def _check_privacy(plan: JobPlan | RoundPlan) -> None:
     if privacy.shares_noise and not (plan.joint and plan.sums is not None):
         raise InvalidPlan(
             "shared noise needs joint steps and secure sums", do="set joint and sums, or leave honest_minimum out"
+        )
+    if plan.joint and plan.sums is not None and privacy.mechanism == "gaussian":
+        raise InvalidPlan(
+            "a masked joint step shares its noise",
+            do="set honest_minimum (1: each institution adds all of it), or leave the masks out",
         )
     if plan.sums is not None and isinstance(plan, RoundPlan):
         plan.sums.check(privacy, plan.parameters)  # A job alone does not say which parts its strategy trains.

@@ -15,13 +15,15 @@ public. It couples `fedcore.secagg`, which knows integers alone, with the privac
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from fedcore.errors import InvalidPlan
 from fedcore.privacy.integer_accounting import SharedNoise
+from fedcore.privacy.integer_noise import LARGEST_STD
 from fedcore.privacy.plan import PrivacyPlan
 from fedcore.secagg import RingPlan, Terms
+from fedcore.secagg.encoding import WIDTHS
 
 __all__ = ["SumPlan", "largest_batch_units"]
 
@@ -52,8 +54,8 @@ class SumPlan:
         share_std_units: Standard deviation of each institution's share of the noise, in steps of the ring; 0
             where no noise is shared.
     Raises:
-        InvalidPlan: Two different sets of survivors could both be opened, or a sum could hold fewer than two
-            honest inputs (Bonawitz et al. 2017, section 6.2).
+        InvalidPlan: A field is out of range; or two different sets of survivors could both be opened, or a sum
+            could hold fewer than two honest inputs (Bonawitz et al. 2017, section 6.2).
     """
 
     parties: int
@@ -68,7 +70,17 @@ class SumPlan:
         for name, low, high in (("parties", 2, 4096), ("threshold", 2, self.parties), ("colluders", 0, self.parties)):
             value = getattr(self, name)
             if type(value) is not int or not low <= value <= high:
-                raise InvalidPlan(f"secure sums: {name} is out of range", expected=f"{low} to {high}", got=repr(value))
+                raise InvalidPlan(
+                    f"secure sums: {name} is out of range", expected=f"{low} to {high}", got=repr(value)[:40]
+                )
+        if type(self.bits) is not int or self.bits not in WIDTHS:
+            raise InvalidPlan("secure sums: bits is out of range", expected=" or ".join(map(str, WIDTHS)))
+        for name in ("resolution", "bound_l2"):
+            value = getattr(self, name)
+            if type(value) is not float or not (math.isfinite(value) and value > 0):
+                raise InvalidPlan(f"secure sums: {name} is out of range", expected="a finite number above 0")
+        if type(self.share_std_units) is not int or not 0 <= self.share_std_units <= LARGEST_STD:
+            raise InvalidPlan("secure sums: share_std_units is out of range", expected=f"0 to {LARGEST_STD:,}")
         if 2 * self.threshold <= self.parties + self.colluders or self.threshold - self.colluders < 2:
             raise InvalidPlan(
                 "secure sums: the threshold is too low",
@@ -98,13 +110,13 @@ class SumPlan:
             update_bound_l2: Largest norm of an update, where updates are summed; None where clipped sums of one
                 step are.
             largest_price: Of shared noise: at most so many times the standard deviation that real numbers would need,
-                above 1. More allows a coarser ring, at best of 16 bits and half the bytes.
+                at least 1.0001. More allows a coarser ring, at best of 16 bits and half the bytes.
         Raises:
             InvalidPlan: No ring of 32 bits holds such a sum, or a number is out of range.
         """
-        if not 1 < largest_price <= 10:
-            raise InvalidPlan("secure sums: the largest price is out of range", expected="above 1, at most 10")
-        bound = update_bound_l2 or privacy.clip_norm_l2 * largest_batch_units(privacy)
+        if not 1.0001 <= largest_price <= 10:
+            raise InvalidPlan("secure sums: the largest price is out of range", expected="1.0001 to 10")
+        bound = float(update_bound_l2 or privacy.clip_norm_l2 * largest_batch_units(privacy))
         coarsest = bound / (_ROOM * math.sqrt(max(parameters, 1)))
         if privacy.shares_noise:
             coarsest = 2.0 ** math.floor(math.log2(privacy.clip_norm_l2))
@@ -112,7 +124,12 @@ class SumPlan:
                 coarsest /= 2
 
         def share(resolution: float) -> int:
-            return _shared(privacy, parameters, resolution).share_std_units if privacy.shares_noise else 0
+            if not privacy.shares_noise:
+                return 0
+            std = _shared(privacy, parameters, resolution).share_std_units
+            if std > LARGEST_STD:
+                raise InvalidPlan("no sampler draws a noise share of so many steps", expected=f"at most {LARGEST_STD}")
+            return std
 
         ring = RingPlan.choose(
             parties=parties, parameters=parameters, bound_l2=bound, coarsest=coarsest, share_std_units=share
@@ -212,8 +229,10 @@ class SumPlan:
         """
         try:
             return cls(**value)
-        except TypeError as error:
-            raise InvalidPlan(f"a plan of secure sums cannot be read ({error})") from error
+        except TypeError as error:  # Its text may hold whatever somebody sent.
+            raise InvalidPlan(
+                "a plan of secure sums cannot be read", expected=", ".join(f.name for f in fields(cls))
+            ) from error
 
 
 def _shared(privacy: PrivacyPlan, parameters: int, resolution: float) -> SharedNoise:

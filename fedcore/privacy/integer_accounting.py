@@ -22,7 +22,11 @@ composes masked steps beside everything else, sampling included, without a new k
    differ by D steps in L2 norm, to integers that differ by at most D + sqrt(parameters), always; and by at
    most sqrt(D**2 + d/4 + D sqrt(2 L) + sqrt(d L / 2)), L = ln(2 / beta), but for a chance of beta
    (Hoeffding's bound on both terms; compare the conditional rounding of Kairouz et al., which has the same d/4). The
-   less of the two is the sensitivity that noise is scaled to.
+   less of the two is the sensitivity that noise is scaled to. Where one unit replaces another, the sums without
+   either, with the one and with the other are rounded by the same coins, and the distance of each of the two
+   from the first is bounded in this way: those are the two shifts that the pair of `accounting` has, so that
+   the event's multiplier is the noise over one unit's distance there too. A vector that is scaled down to a
+   ball before it is rounded changes nothing: projection on a convex set brings no two vectors apart.
 
 What is left over, `slack`, is added to epsilon and delta by whoever states them; it is below 1e-12 and
 below 1e-20 in any plan that is accepted, far below the accountant's own rounding.
@@ -162,7 +166,8 @@ class SharedNoise:
         """
         sums = (self.honest_minimum - 1) * math.exp(-min(700.0, math.pi**2 * self.share_std_units**2))
         factor = 5 * self.parameters * (sums + math.exp(-2 * math.pi**2 * SMOOTHING**2))
-        return 2 * steps * factor, steps * ROUNDING_FAILURE
+        # Twice: where a unit is replaced, each of the two moves the sum from that without either.
+        return 2 * steps * factor, 2 * steps * ROUNDING_FAILURE
 
 
 def source_epsilon(noise: SharedNoise, *, sampling_rate: float, steps: int, delta: float) -> float:

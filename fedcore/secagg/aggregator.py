@@ -2,6 +2,7 @@
 
 It is as pure as the party: bytes come in and go out. It learns the sum of the survivors and nothing else of
 their vectors; what a party sent wrongly is refused by name (`BadReply.kind`) and never stops the others.
+This file holds the job's keys; one round is in `sum_round.py`.
 
     aggregator = Aggregator(terms)
     aggregator.add_keys(name, ...)           once a job, for each member
@@ -14,67 +15,23 @@ their vectors; what a party sent wrongly is refused by name (`BadReply.kind`) an
     one.add_unmasked(name, ...)              exchange 2
     outcome = one.finish()                   Opened or Abandoned
 
+A restart. Two byte strings are all that must be kept: `roster()`, before it is sent, and the round's `state()`
+after each close, before the requests of its Ask are sent. `Aggregator.resume` and `resume_round` go on from there,
+and every party is shown the survivor set that it was shown before.
+
 Kinds of `BadReply`: "unknown_party", "duplicate", "late", "malformed", "bad_signature", "wrong_binding",
 "wrong_length", "wrong_digest", "wrong_view", "wrong_share".
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import chain, combinations
-from typing import Literal, TypeVar
+from collections.abc import Sequence
 
-import numpy as np
-
-from fedcore.errors import BadReply, TrustError
-from fedcore.secagg._primitives import PRIME, SHARE_BYTES, RingArray, add_mask, combine, dtype_of
-from fedcore.secagg.errors import BelowThreshold, Malformed, SubstitutedKey, WrongBinding
-from fedcore.secagg.graph import draw
-from fedcore.secagg.messages import (
-    Begin,
-    Binding,
-    Kind,
-    Statement,
-    View,
-    pack,
-    read_statement,
-    roster_digest,
-    sha256,
-    unpack,
-    verified,
-)
-from fedcore.secagg.shares import COMMITMENT_BYTES, MISSING, Layout, commitment, cut
+from fedcore.errors import BadReply
+from fedcore.secagg.errors import BelowThreshold, WrongBinding
+from fedcore.secagg.messages import Binding, Statement, pack, read_statement, roster_digest, unpack, verified
+from fedcore.secagg.sum_round import Abandoned, Ask, Opened, SumRound, checked, participants_of
 from fedcore.secagg.terms import Terms
 
 __all__ = ["Abandoned", "Aggregator", "Ask", "Opened", "SumRound"]
-
-Value = TypeVar("Value")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ask:
-    """The next request, one for each survivor that is asked."""
-
-    kind: Literal["confirm", "open"]
-    requests: Mapping[str, bytes] = field(repr=False)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Opened:
-    """The sum of the survivors' vectors in the ring."""
-
-    total: RingArray = field(repr=False)
-    contributors: tuple[str, ...]
-    dropped: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Abandoned:
-    """A round that could not be opened; nothing about any single vector was learnt."""
-
-    reason: Literal["too_few_masked", "disconnected", "too_few_confirmed", "too_few_unmasked", "wrong_seed"]
-    dropped: tuple[str, ...]
-    blamed: tuple[str, ...] = ()
-    """Who dealt shares that do not give the seed it committed to."""
 
 
 class Aggregator:
@@ -109,7 +66,7 @@ class Aggregator:
             raise BadReply(f"{sender}: a key came twice", kind="duplicate")
         if self._roster is not None:
             raise BadReply(f"{sender}: a key came after the roster was closed", kind="late")
-        statement = _checked(sender, lambda: verified(data, "keys", Binding(terms=self.terms), sender))
+        statement = checked(sender, lambda: verified(data, "keys", Binding(terms=self.terms), sender))
         try:
             usable = len(bytes.fromhex(statement.fields["public"])) == 32
         except ValueError:
@@ -151,270 +108,21 @@ class Aggregator:
             raise WrongBinding("a participant is not in the roster")
         if len(names) < self.terms.threshold:
             raise BelowThreshold("too few participants", expected=f"at least {self.terms.threshold}")
+        return SumRound(self._binding(number, names))
+
+    def resume_round(self, state: bytes) -> SumRound:
+        """A round from where `SumRound.state` left it.
+
+        Raises:
+            TrustError: It does not hold, or is of another job or roster.
+        """
+        self.roster()
+        number, names = participants_of(state)
+        if not set(names) <= self._keys.keys():
+            raise WrongBinding("a participant of a stored round is not in the roster")
+        return SumRound.resume(self._binding(number, names), state)
+
+    def _binding(self, number: int, participants: tuple[str, ...]) -> Binding:
         publics = {name: bytes.fromhex(one.fields["public"]) for name, one in self._keys.items()}
         roster = roster_digest(self.terms, publics)
-        return SumRound(Binding(terms=self.terms, roster=roster, round=number, participants=names))
-
-
-@dataclass
-class _Masked:
-    """What is kept of a masked message: all but its vector."""
-
-    statement: Statement
-    selves: bytes = field(repr=False)
-    pairs: bytes = field(repr=False)
-    commitments: bytes = field(repr=False)
-
-
-class SumRound:
-    """One round. Each vector is added as it comes and then forgotten."""
-
-    def __init__(self, binding: Binding) -> None:
-        self._binding = binding
-        terms = binding.terms
-        graph = draw(binding.participants, binding.digest, colluders=terms.colluders, threshold=terms.threshold)
-        self._layout = Layout(graph)
-        self._total: RingArray = np.zeros(terms.length, dtype=dtype_of(terms.bits))
-        self._masked: dict[str, _Masked] = {}
-        self._view: View | None = None
-        self._confirmed: dict[str, bytes] | None = None
-        self._unmasked: dict[str, dict[tuple[str, str | None], bytes]] | None = None
-
-    @property
-    def request(self) -> bytes:
-        """What every participant is sent first."""
-        return Begin(round=self._binding.round, participants=self._binding.participants).to_bytes()
-
-    def add_masked(self, sender: str, data: bytes) -> None:
-        """Take a masked vector.
-
-        Raises:
-            BadReply: It is not counted; see the module for the kinds.
-        """
-        if sender not in self._binding.participants:
-            raise BadReply("a masked vector came from no participant", kind="unknown_party")
-        if self._view is not None:
-            raise BadReply(f"{sender}: a masked vector came after the set was closed", kind="late")
-        if sender in self._masked:
-            raise BadReply(f"{sender}: a masked vector came twice", kind="duplicate")
-        parts = _checked(sender, lambda: unpack(data, 5))
-        statement = self._statement(sender, "masked", parts[0])
-        _, vector, selves, pairs, commitments = parts
-        layout = self._layout
-        sizes = (
-            (len(vector), self._total.nbytes),
-            (len(selves), layout.self_bytes(sender)),
-            (len(pairs), layout.pairs_bytes(sender)),
-            (len(commitments), layout.commitments_bytes(sender)),
-        )
-        for got, expected in sizes:
-            if got != expected:
-                raise BadReply(
-                    f"{sender}: a part has the wrong length", kind="wrong_length", expected=str(expected), got=str(got)
-                )
-        digests = (
-            (vector, "vector_sha256"),
-            (selves + pairs, "shares_sha256"),
-            (commitments, "commitments_sha256"),
-        )
-        for part, name in digests:
-            if sha256(part) != statement.fields[name]:
-                raise BadReply(f"{sender}: a part is not the one that was signed", kind="wrong_digest")
-        if len(statement.fields["self_commitment"]) != 2 * COMMITMENT_BYTES:
-            raise BadReply(f"{sender}: a commitment cannot be read", kind="malformed")
-        self._total += np.frombuffer(vector, dtype=self._total.dtype)
-        self._masked[sender] = _Masked(statement, selves, pairs, commitments)
-
-    def close_masked(self) -> Ask | Abandoned:
-        """Decide the survivors: all whose vectors were taken."""
-        if self._view is None:
-            view = View(binding=self._binding, masked={n: m.statement for n, m in self._masked.items()})
-            if len(view.survivors) < self._binding.terms.threshold:
-                return Abandoned(reason="too_few_masked", dropped=view.dropped)
-            if not self._layout.graph.connects(view.survivors):
-                return Abandoned(reason="disconnected", dropped=view.dropped)
-            self._view = view
-        if self._layout.needs_confirmation(self._view):
-            self._confirmed = {} if self._confirmed is None else self._confirmed
-            request = pack([self._number, self._statements(self._view)])
-            return Ask(kind="confirm", requests=dict.fromkeys(self._view.survivors, request))
-        return self._ask_open(self._view.survivors, b"")
-
-    def add_confirmation(self, sender: str, data: bytes) -> None:
-        """Take a survivor's signature of the set.
-
-        Raises:
-            BadReply: It is not counted.
-        """
-        view = self._open_phase(sender, self._confirmed)
-        if self._unmasked is not None:
-            raise BadReply(f"{sender}: a confirmation came after they were closed", kind="late")
-        if self._confirmed is None or sender in self._confirmed:
-            raise BadReply(f"{sender}: a confirmation came twice", kind="duplicate")
-        statement = self._statement(sender, "confirm", data)
-        if statement.fields["view"] != view.digest:
-            raise BadReply(f"{sender}: a confirmation is of another set", kind="wrong_view")
-        self._confirmed[sender] = data
-
-    def close_confirmations(self) -> Ask | Abandoned:
-        """Ask those who confirmed to unmask."""
-        if self._view is None or self._confirmed is None:
-            raise TrustError("no confirmations were asked for")
-        if len(self._confirmed) < self._binding.terms.threshold:
-            return Abandoned(reason="too_few_confirmed", dropped=self._view.dropped)
-        confirmations = pack(self._confirmed[name] for name in sorted(self._confirmed))
-        return self._ask_open(tuple(sorted(self._confirmed)), confirmations)
-
-    def add_unmasked(self, sender: str, data: bytes) -> None:
-        """Take the shares that a survivor opened.
-
-        Raises:
-            BadReply: None of them is counted.
-        """
-        view = self._open_phase(sender, self._unmasked)
-        if self._unmasked is None or sender in self._unmasked:
-            raise BadReply(f"{sender}: shares came twice", kind="duplicate")
-        header, body = _checked(sender, lambda: unpack(data, 2))
-        statement = self._statement(sender, "unmask", header)
-        if statement.fields["view"] != view.digest:
-            raise BadReply(f"{sender}: shares are of another set", kind="wrong_view")
-        if statement.fields["shares_sha256"] != sha256(body):
-            raise BadReply(f"{sender}: the shares are not those that were signed", kind="wrong_digest")
-        entries = self._layout.opened(sender, view)
-        try:
-            pieces = cut(body, [SHARE_BYTES] * len(entries))
-        except Malformed as error:
-            raise BadReply(f"{sender}: {error}", kind="wrong_length") from error
-        shares: dict[tuple[str, str | None], bytes] = {}
-        for entry, share in zip(entries, pieces, strict=True):
-            if share == MISSING:
-                continue
-            if int.from_bytes(share, "big") >= PRIME or not self._is_committed(entry.owner, entry.peer, sender, share):
-                raise BadReply(f"{sender}: a share is not the one that was dealt", kind="wrong_share")
-            shares[entry.owner, entry.peer] = share
-        self._unmasked[sender] = shares
-
-    @property
-    def can_finish(self) -> bool:
-        """Whether the shares that came are enough; more are waited for only in case some are wrong."""
-        return self._unmasked is not None and all(len(self._shares(*key)) >= self._needed for key in self._seeds())
-
-    def finish(self) -> Opened | Abandoned:
-        """Recover the seeds, take off the masks. All seeds are checked before any is used."""
-        view = self._view
-        if view is None or self._unmasked is None:
-            raise TrustError("nobody was asked to unmask yet")
-        if not self.can_finish:
-            return Abandoned(reason="too_few_unmasked", dropped=view.dropped)
-        seeds: dict[tuple[str, str | None], bytes] = {}
-        for owner, peer in self._seeds():
-            seed = self._recover(owner, peer)
-            if seed is None:
-                return Abandoned(reason="wrong_seed", dropped=view.dropped, blamed=(owner,))
-            seeds[owner, peer] = seed
-        total = self._total.copy()
-        for (owner, peer), seed in seeds.items():
-            add_mask(total, seed, -1 if peer is None or owner < peer else 1)
-        return Opened(total=total, contributors=view.survivors, dropped=view.dropped)
-
-    @property
-    def _number(self) -> bytes:
-        return str(self._binding.round).encode()
-
-    @property
-    def _needed(self) -> int:
-        return self._layout.graph.parameters.share_threshold
-
-    def _ask_open(self, names: Sequence[str], confirmations: bytes) -> Ask:
-        """Each survivor's own request to unmask: what all signed, and the sealed pieces that are its own."""
-        view, layout = self._require_view(), self._layout
-        self._unmasked = {} if self._unmasked is None else self._unmasked
-        statements = self._statements(view)
-        requests = {}
-        for name in names:
-            owners = layout.owners(name, view)
-            selves = b"".join(layout.self_piece(o, name, self._masked[o].selves) for o in owners)
-            wanted = owners if view.dropped else []
-            pairs = b"".join(layout.pair_piece(o, name, self._masked[o].pairs) for o in wanted)
-            requests[name] = pack([self._number, statements, confirmations, selves, pairs])
-        return Ask(kind="open", requests=requests)
-
-    def _statements(self, view: View) -> bytes:
-        return pack(view.masked[name].to_bytes() for name in view.survivors)
-
-    def _statement(self, sender: str, kind: Kind, data: bytes) -> Statement:
-        return _checked(sender, lambda: verified(data, kind, self._binding, sender))
-
-    def _require_view(self) -> View:
-        if self._view is None:
-            raise TrustError("the survivors are not decided yet")
-        return self._view
-
-    def _open_phase(self, sender: str, phase: object) -> View:
-        """The survivor set, when this phase was asked for and the sender is in it."""
-        if self._view is None or phase is None:
-            raise BadReply("an answer came to what was not asked", kind="late")
-        if sender not in self._view.masked:
-            raise BadReply("an answer came from no survivor", kind="unknown_party")
-        return self._view
-
-    def _seeds(self) -> list[tuple[str, str | None]]:
-        """All seeds to be recovered: each survivor's own, and those of its pairs with the dropped."""
-        view = self._require_view()
-        gone, graph = set(view.dropped), self._layout.graph
-        return [
-            (owner, peer)
-            for owner in view.survivors
-            for peer in (None, *(k for k in graph.neighbours(owner) if k in gone))
-        ]
-
-    def _shares(self, owner: str, peer: str | None) -> dict[int, bytes]:
-        """The shares of one seed that came, by the holder's point."""
-        unmasked, terms = self._unmasked or {}, self._binding.terms
-        return {
-            terms.index(holder) + 1: unmasked[holder][owner, peer]
-            for holder in self._layout.graph.holders(owner)
-            if holder in unmasked and (owner, peer) in unmasked[holder]
-        }
-
-    def _is_committed(self, owner: str, peer: str | None, holder: str, share: bytes) -> bool:
-        """Whether a share is the one that its dealer committed to; only those of self-masks are committed."""
-        if peer is not None:
-            return True
-        committed = self._layout.share_commitment(owner, holder, self._masked[owner].commitments)
-        return committed == commitment(self._binding, owner, f"share {holder}", share)
-
-    def _recover(self, owner: str, peer: str | None) -> bytes | None:
-        """A seed, when some of the shares give the one that was committed to."""
-        shares = sorted(self._shares(owner, peer).items())
-        message = self._masked[owner]
-        if peer is None:
-            expected, purpose = bytes.fromhex(message.statement.fields["self_commitment"]), "self"
-        else:
-            expected = self._layout.pair_commitment(owner, peer, message.commitments)
-            purpose = f"pair {peer}"
-        # A holder may lie about the share of a pair: the seed is found around one or two liars.
-        points = [point for point, _ in shares]
-        for left_out in chain([()], combinations(points, 1), combinations(points, 2)):
-            rest = [one for one in shares if one[0] not in left_out][: self._needed]
-            if len(rest) < self._needed:
-                break
-            try:
-                seed = combine(dict(rest))
-            except Malformed:
-                continue
-            if commitment(self._binding, owner, purpose, seed) == expected:
-                return seed
-        return None
-
-
-def _checked(sender: str, read: Callable[[], Value]) -> Value:
-    """Read what a party sent; what does not hold is that party's bad reply."""
-    try:
-        return read()
-    except Malformed as error:
-        raise BadReply(f"{sender}: {error}", kind="malformed") from error
-    except (WrongBinding, SubstitutedKey) as error:
-        raise BadReply(f"{sender}: {error}", kind="wrong_binding") from error
-    except TrustError as error:
-        raise BadReply(f"{sender}: {error}", kind="bad_signature") from error
+        return Binding(terms=self.terms, roster=roster, round=number, participants=participants)

@@ -149,6 +149,19 @@ class Party:
             chains[peer] = extract(shared, bytes.fromhex(digest), "chain", *sorted((peer, self._name)))
         self._chains, self._roster, self._key = chains, digest, None
 
+    @property
+    def has_keys(self) -> bool:
+        """Whether keys were agreed, so that rounds can be masked."""
+        return bool(self._chains)
+
+    def check(self, request: bytes) -> None:
+        """Return when `mask` would take this request for a new round; changes nothing.
+
+        Raises:
+            SumRefused: It would not, for the reasons that `mask` states.
+        """
+        self._check_begin(Begin.from_bytes(request))
+
     def mask(self, request: bytes, values: RingArray) -> bytes:
         """Exchange 1: mask a vector for one round.
 

@@ -10,6 +10,7 @@ different terms never accept each other's messages.
 """
 
 import functools
+import re
 from dataclasses import asdict, dataclass
 
 from fedcore import canonical
@@ -20,6 +21,7 @@ from fedcore.secagg.errors import WrongBinding
 __all__ = ["LARGEST_COHORT", "Terms"]
 
 LARGEST_COHORT = 4096
+_KEY = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +59,8 @@ class Terms:
         require(bool(self.job) and len(self.job) <= 256, "the job has no usable name")
         require(2 <= len(names) <= LARGEST_COHORT, "the cohort's size is out of range", f"2 to {LARGEST_COHORT}")
         require(names == sorted(set(names)) and all(names), "the members are not sorted by name, or one stands twice")
+        # One spelling of each key, or two spellings would be two members.
+        require(all(_KEY.fullmatch(key) for _, key in self.members), "a member's key cannot be read", "64 of 0-9a-f")
         require(len({key for _, key in self.members}) == len(names), "two members have one key")
         for name in ("threshold", "rounds", "length"):
             require(type(getattr(self, name)) is int and getattr(self, name) >= 1, f"{name} is out of range", ">= 1")

@@ -29,6 +29,7 @@ from fedcore.identity import SigningIdentity
 from fedcore.privacy.units import PrivacyUnit
 from fedcore.round import RoundPlan
 from fedcore.wire import Envelope, pack_arrays, read_refusal, seal_plan, verify_header
+from tests.reference.shared_noise import peer, shared_fields
 
 Plans = Callable[..., RoundPlan]
 Json = dict[str, Any]
@@ -269,6 +270,8 @@ def edited(plan: Json, edits: Json) -> Json:
             place = place[int(parent) if isinstance(place, list) else parent]
         if value is GONE:
             del place[last]
+        elif isinstance(place, list):
+            place[int(last)] = value
         else:
             place[last] = value
     return plan
@@ -299,6 +302,108 @@ def test_the_plan_that_the_others_are_made_of_is_accepted(target: Target, good: 
         reply = run_round(target.sign(pack(plan, carried), carried), target.institution)
         assert reply.kind == "reply"
     assert target.trainer.asked == 2
+
+
+# Plans of joint steps behind masks, with noise that is shared.
+
+
+@pytest.fixture
+def masked(target: Target, make_plan: Plans) -> Json:
+    """A plan that the policy accepts: only the keys of its sums are not agreed here."""
+    fields = shared_fields(make_plan())
+    fields["members"] = (("a", target.identity.public.key_hex), *fields["members"][1:])
+    consent = target.institution.policy
+    own = f"a={target.identity.public.fingerprint}"
+    known = {"largest_honest_minimum": 3, "peers": tuple(map(peer, "bcd")), "own": own}
+    consent._policy = dataclasses.replace(consent._policy, **known)  # type: ignore[attr-defined]
+    return json.loads(json.dumps(make_plan(**fields).to_dict()))  # type: ignore[no-any-return]
+
+
+STRANGER = SigningIdentity.generate().public.key_hex
+SUM_VALUES: list[tuple[str, tuple[Any, ...], str | None]] = [
+    ("joint", (False, 0, 1, "true", None, [], NAN, GONE), None),
+    ("sums", (None, [], {}, "32", 7, True, GONE), "invalid_plan"),
+    ("sums.parties", (3, 1, 0, -4, 4097, 4.0, *WRONG_TYPES, GONE), None),
+    ("sums.threshold", (2, 1, 0, -3, 5, 3.0, *WRONG_TYPES, GONE), None),
+    ("sums.colluders", (1, 4, -1, 0.0, *WRONG_TYPES, GONE), None),
+    ("sums.bits", (8, 16, 31, 33, 64, 0, -32, 32.0, *WRONG_TYPES, GONE), None),
+    ("sums.resolution", (0, 0.0, -(2.0**-20), 0.003, 3.0, 1e-300, 1e300, 5e-324, *WRONG_TYPES, GONE), None),
+    ("sums.bound_l2", (0, 0.0, -1.0, 1e12, 1e300, *WRONG_TYPES, GONE), None),
+    ("sums.share_std_units", (0, 1, 3, 4, 100, -100, 1 << 25, 1 << 40, 1e6, *WRONG_TYPES, GONE), None),
+    ("sums.unsafe_allow_no_noise", (True, 0), "invalid_plan"),
+    ("privacy.honest_minimum", (4, 5, 4096), "invalid_plan"),
+    ("privacy.honest_minimum", (0, -3, 3.0, *WRONG_TYPES, GONE), None),
+    ("privacy.honest_minimum", (1, 2), "invalid_plan"),  # The shares of so few carry less than the plan claims.
+    ("privacy.noise_multiplier", (0.81, 2, 40), "invalid_plan"),
+    ("privacy.mechanism", ("gaussian", "UnsafeNoNoise", "skellam"), "invalid_plan"),
+    ("privacy.steps_per_round", (2, 3, 0), "invalid_plan"),
+    ("privacy.clipping", (ADAPTIVE,), "invalid_plan"),
+    ("members", ((), [], None, "ab", 7, [["a"]], [["a", "b", "c"]], [[]], {"a": "b"}, GONE), "invalid_plan"),
+    ("members.3", (["d", STRANGER], ["zz", STRANGER]), None),
+    ("members.3", (["c", STRANGER], ["a", STRANGER], ["", STRANGER], ["d", "zz"], ["d", ""], ["d", None]), None),
+    ("members.3.1", (STRANGER.upper(), STRANGER + " ", STRANGER[:-1], "0x" + STRANGER[2:], 7), "invalid_plan"),
+    ("members.0.1", (STRANGER,), "peers_unknown"),
+    ("cohort", (["a", "e"], ["a", "b", "c", "d", "zz"]), "invalid_plan"),
+    ("quorum", (2, 1), "invalid_plan"),
+    ("weight", (2, 0.5), "invalid_plan"),
+]
+SUM_TOGETHER: dict[str, Json] = {
+    "no noise behind masks": {
+        "privacy.mechanism": "UnsafeNoNoise",
+        "privacy.noise_multiplier": 0,
+        "privacy.honest_minimum": None,
+        "sums.share_std_units": 0,
+    },
+    "own noise that is not there": {
+        "privacy.mechanism": "gaussian",
+        "privacy.honest_minimum": None,
+        "sums.share_std_units": 0,
+    },
+    "the threshold and the assumption lowered": {"sums.threshold": 2, "privacy.honest_minimum": 2, "quorum": 2},
+    "colluders and the assumption traded": {"sums.colluders": 1, "privacy.honest_minimum": 2},
+    "a clip norm that the share was not made for": {"privacy.clip_norm_l2": 8.0},
+    "members invented beside those known": {
+        "members.1": ["b", STRANGER],
+        "members.2": ["c", "ab" * 32],
+    },
+}
+
+
+def edits_of_sums() -> Iterator[tuple[str, Json, str]]:
+    for path, values, code in SUM_VALUES:
+        for number, value in enumerate(values):
+            yield f"{path} = {'gone' if value is GONE else f'{value!r:.24}'} ({number})", {path: value}, code or ""
+    for name, edits in SUM_TOGETHER.items():
+        yield name, edits, ""
+
+
+SUM_EDITS = {name: (edits, code) for name, edits, code in edits_of_sums()}
+
+
+def test_the_masked_plan_that_the_others_are_made_of_passes_all_but_the_agreement(
+    target: Target, masked: Json, body: bytes
+) -> None:
+    """Otherwise every refusal below could have one and the same reason."""
+    assert target.refusal(target.sign(pack(masked, body), body)) == "sum_not_joined"
+
+
+@pytest.mark.parametrize("name", SUM_EDITS)
+def test_a_hostile_plan_of_sums_runs_no_round(target: Target, masked: Json, body: bytes, name: str) -> None:
+    edits, code = SUM_EDITS[name]
+    found = target.refusal(target.sign(pack(edited(masked, edits), body), body))
+    assert found == code if code else found != "sum_not_joined"
+
+
+def test_shared_noise_is_refused_by_a_node_that_never_agreed_to_it(
+    tmp_path: Path, card: ModelCard, target: Target, masked: Json, body: bytes
+) -> None:
+    """A policy that says nothing of honest_minimum allows none."""
+    consent = target.institution.policy
+    consent._policy = dataclasses.replace(  # type: ignore[attr-defined]
+        consent._policy,  # type: ignore[attr-defined]
+        largest_honest_minimum=None,
+    )
+    assert target.refusal(target.sign(pack(masked, body), body)) == "honest_minimum_too_large"
 
 
 # Messages that are not what the coordinator signed, or not a plan at all.

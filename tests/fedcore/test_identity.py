@@ -1,6 +1,8 @@
+import hmac
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedcore.errors import TrustError
 from fedcore.identity import PublicIdentity, SigningIdentity
@@ -45,3 +47,20 @@ def test_what_is_no_key_is_refused(text: str) -> None:
 
 def test_private_key_prints_its_class_name_alone() -> None:
     assert repr(SigningIdentity.generate()) == "SigningIdentity"
+
+
+def test_a_derived_key_depends_on_identity_and_label_alone(tmp_path: Path) -> None:
+    me, other = SigningIdentity.generate(), SigningIdentity.generate()
+    me.save(tmp_path / "k")
+    key = me.derive_key("states")
+    assert len(key) == 32
+    assert SigningIdentity.load(tmp_path / "k").derive_key("states") == key
+    assert len({key, me.derive_key("state"), other.derive_key("states"), bytes.fromhex(me.public.key_hex)}) == 4
+
+
+def test_a_derived_key_is_hkdf_by_its_definition() -> None:
+    # RFC 5869, section 2, written out with HMAC; the key is that of RFC 8032 section 7.1, test 1.
+    raw = bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
+    extracted = hmac.digest(bytes(32), raw, "sha256")
+    expected = hmac.digest(extracted, b"concordat/1/derived\0states\1", "sha256")
+    assert SigningIdentity(Ed25519PrivateKey.from_private_bytes(raw)).derive_key("states") == expected

@@ -1,11 +1,14 @@
 """One attack a test: what a coordinator or a party may try, and the error by which it is refused."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from fedcore.errors import BadReply, TrustError
 from fedcore.identity import SigningIdentity
-from fedcore.secagg._primitives import AgreementKey
+from fedcore.secagg import party
+from fedcore.secagg._primitives import AgreementKey, split
 from fedcore.secagg.aggregator import Abandoned, Aggregator, Ask, Opened, SumRound
 from fedcore.secagg.errors import (
     AlreadyAnswered,
@@ -349,12 +352,12 @@ def test_an_opened_share_of_the_wrong_length_or_value(cohort: Cohort) -> None:
             one.add_unmasked("p000", resigned(shares))
         assert caught.value.kind == kind
     with pytest.raises(BadReply) as caught:
-        one.add_unmasked("p000", pack([statement, body[:-1] + b"\0"]))
+        one.add_unmasked("p000", pack([statement, body[:-1] + bytes([body[-1] ^ 1])]))
     assert caught.value.kind == "wrong_digest"
     one.add_unmasked("p000", reply)
 
 
-def test_nothing(cohort: Cohort) -> None:
+def test_a_party_that_sends_nothing(cohort: Cohort) -> None:
     """A party that never answers is one that dropped out."""
     outcome, _ = play(cohort, 1, before=["p000"])
     assert isinstance(outcome, Opened)
@@ -365,7 +368,7 @@ def test_nothing(cohort: Cohort) -> None:
     assert refused(one, "p000", b"") == "malformed"
 
 
-def test_everything_twice(cohort: Cohort) -> None:
+def test_a_party_that_sends_everything_twice(cohort: Cohort) -> None:
     one = cohort.aggregator.begin(1)
     messages = cohort.mask(one, FOUR[:3])
     for name, message in messages.items():
@@ -453,3 +456,83 @@ def test_an_input_that_is_not_finite_never_reaches_the_ring(cohort: Cohort) -> N
     for bad in (np.nan, np.inf, -np.inf):
         with pytest.raises(RoundError):
             plan.encode(np.array([0, 0, bad, 0, 0, 0]))
+
+
+# A dealer that cheats: every message of it holds, but what it shared is not what it committed to.
+
+
+def lying_mask(cohort: Cohort, name: str, request: bytes, secret: int, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """The masked message of a party whose shares of one secret (0: of its own mask) give another one."""
+    calls = 0
+
+    def cheat(value: bytes, threshold: int, points: Sequence[int]) -> dict[int, bytes]:
+        nonlocal calls
+        calls += 1
+        return split(bytes(32) if calls == secret + 1 else value, threshold, points)
+
+    cohort.inputs[name] = cohort.values(name)
+    with monkeypatch.context() as patch:
+        patch.setattr(party, "split", cheat)
+        message = cohort.parties[name].mask(request, cohort.inputs[name])
+    assert calls > secret
+    return message
+
+
+def test_a_dealer_that_shares_another_seed_than_its_masks_is_blamed(
+    cohort: Cohort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each share is the one that it committed to, so that no holder can be blamed instead."""
+    one = cohort.aggregator.begin(1)
+    one.add_masked("p001", lying_mask(cohort, "p001", one.request, 0, monkeypatch))
+    for name, message in cohort.mask(one, ("p000", "p002", "p003")).items():
+        one.add_masked(name, message)
+    asked = one.close_masked()
+    assert isinstance(asked, Ask)
+    for name in FOUR:
+        one.add_unmasked(name, cohort.parties[name].unmask(asked.requests[name]))
+    outcome = one.finish()
+    assert isinstance(outcome, Abandoned)
+    assert (outcome.reason, outcome.blamed, outcome.dropped) == ("wrong_seed", ("p001",), ())
+    # The others go on without it.
+    after, _ = play(cohort, 2, participants=("p000", "p002", "p003"))
+    assert isinstance(after, Opened)
+    assert (after.total == cohort.expected(("p000", "p002", "p003"))).all()
+
+
+def test_a_dealer_that_shares_another_seed_of_a_pair_is_blamed_once_the_pair_is_needed(
+    cohort: Cohort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first neighbour drops out, so the seed of their pair is opened."""
+    one = cohort.aggregator.begin(1)
+    alive = ("p001", "p002", "p003")
+    one.add_masked("p001", lying_mask(cohort, "p001", one.request, 1, monkeypatch))
+    for name, message in cohort.mask(one, alive[1:]).items():
+        one.add_masked(name, message)
+    asked = one.close_masked()
+    assert isinstance(asked, Ask)
+    assert asked.kind == "confirm"
+    for name, request in asked.requests.items():
+        one.add_confirmation(name, cohort.parties[name].confirm(request))
+    asked = one.close_confirmations()
+    assert isinstance(asked, Ask)
+    for name, request in asked.requests.items():
+        one.add_unmasked(name, cohort.parties[name].unmask(request))
+    outcome = one.finish()
+    assert isinstance(outcome, Abandoned)
+    assert (outcome.reason, outcome.blamed, outcome.dropped) == ("wrong_seed", ("p001",), ("p000",))
+
+
+def test_a_dealer_that_shares_another_seed_of_a_pair_goes_unnoticed_while_nobody_needs_it(
+    cohort: Cohort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = cohort.aggregator.begin(1)
+    one.add_masked("p001", lying_mask(cohort, "p001", one.request, 1, monkeypatch))
+    for name, message in cohort.mask(one, ("p000", "p002", "p003")).items():
+        one.add_masked(name, message)
+    asked = one.close_masked()
+    assert isinstance(asked, Ask)
+    for name in FOUR:
+        one.add_unmasked(name, cohort.parties[name].unmask(asked.requests[name]))
+    outcome = one.finish()
+    assert isinstance(outcome, Opened)
+    assert (outcome.total == cohort.expected(FOUR)).all()
