@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from fedcore._certificate_words import NOT_COVERED, Language, not_covered, word
 from fedcore.certificate import Certificate
-from fedcore.explain import unit_words
+from fedcore.explain import assumption, unit_words
 from fedcore.identity import PublicIdentity
 from fedcore.manifest import PrivacySpend
 from fedcore.privacy.accounting import DpEvent
 
-__all__ = ["Section", "Text", "text_of"]
+__all__ = ["Section", "Text", "assumption_of", "text_of"]
 
 Pair = tuple[str, str]
 
@@ -63,13 +63,15 @@ def text_of(certificate: Certificate, language: Language, *, pinned: bool, relea
         notes.append(w("plan_delta", delta=f"{c.privacy.delta:g}", figures=", ".join(figures)))
     if c.unattested:
         notes.append(w("unattested", names=", ".join(c.unattested)))
+    if c.privacy.shares_noise:
+        notes.append(w("integers"))
     signers = [(w("coordinator"), _fingerprint_of(c))]
     signers += [(a.institution, a.fingerprint) for a in c.attestations]
     return Text(
         title=w("title") + subject,
         verdict=w("verified" if pinned else "unpinned"),
         warnings=(w("unsafe", marks=", ".join(c.unsafe)),) if c.unsafe else (),
-        promise=w("promise", unit=unit),
+        promise=w("promise_shared" if c.privacy.shares_noise else "promise", unit=unit),
         facts=(
             (w("job"), c.job_id),
             (w("task"), c.task),
@@ -77,6 +79,8 @@ def text_of(certificate: Certificate, language: Language, *, pinned: bool, relea
             (w("strategy"), w("strategy_rounds", strategy=c.strategy, rounds=c.rounds)),
             (w("unit"), unit),
             (w("clip"), f"{c.privacy.clip_norm_l2:g} ({c.privacy.clipping.rule})"),
+            (w("sent"), _sent(c, language)),
+            *(((w("assumes"), assumption_of(c, language)),) if c.privacy.shares_noise else ()),
             (w("created"), c.created),
             (w("code"), f"concordat {c.code_version}"),
         ),
@@ -107,6 +111,24 @@ def text_of(certificate: Certificate, language: Language, *, pinned: bool, relea
     )
 
 
+def assumption_of(certificate: Certificate, language: Language) -> str:
+    """What the figures assume of the institutions; empty where each adds the whole noise itself."""
+    honest, sums = certificate.privacy.honest_minimum, certificate.sums
+    if honest is None or sums is None:
+        return ""
+    margin = word("margin", language, threshold=sums.threshold, colluders=sums.colluders)
+    return assumption(honest, language) + (" " if language == "en" else "") + margin
+
+
+def _sent(certificate: Certificate, language: Language) -> str:
+    """What left an institution, and who could see it."""
+    sent, sums = word("sent_joint" if certificate.joint else "sent_local", language), certificate.sums
+    if sums is None:
+        return word("in_clear", language, sent=sent)
+    numbers = {"threshold": sums.threshold, "parties": sums.parties, "colluders": sums.colluders}
+    return word("masked", language, sent=sent, **numbers)
+
+
 def _table(certificate: Certificate, language: Language) -> tuple[tuple[str, ...], ...]:
     """Headings, then one row for each institution."""
     names = ("institution", "epsilon", "epsilon_job", "recomputed", "delta", "audited", "rounds", "attested")
@@ -133,7 +155,10 @@ def _spend(spend: PrivacySpend, language: Language) -> list[Pair]:
     events = [_event(e, language) for e in spend.events] or [word("nothing", language)]
     named = [(spend.institution, line) for line in events]
     for name in ("accountant", "noise_source", "sampling_source"):
-        named.append(("", f"{word(name, language)}: {getattr(spend, name)}"))
+        said = str(getattr(spend, name))
+        if name == "noise_source" and spend.honest_minimum is not None:
+            said += f" ({word('shared', language, honest=spend.honest_minimum)})"
+        named.append(("", f"{word(name, language)}: {said}"))
     return named
 
 

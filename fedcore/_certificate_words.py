@@ -20,7 +20,7 @@ NOT_COVERED = {
     "trained on before.",
     "other_jobs": "The events of other jobs, whichever coordinator asked for them: they are in the total over all "
     "jobs, but are not listed here. That total is the institution's word, and cannot be computed again from this "
-    "certificate.",
+    "certificate; where another job shared its noise, the total assumes what that job assumed.",
     "later_jobs": "What comes after. Each total stands as of the institution's newest counted reply in this job.",
     "other_holders": "Records of the same unit at another institution, or in a data set of another name: a budget is "
     "kept for each data set, and a unit that is in two of them is exposed to both.",
@@ -38,7 +38,7 @@ _NOT_COVERED_ZH = {
     "operator_use": "机构自己的工作人员如何使用自有记录，以及他们在自己节点上看到的内容。",
     "public_data": "用于测量损失的公开样本、公开的金丝雀样本，以及基础模型此前的训练数据。",
     "other_jobs": "其他任务的事件，无论由哪个协调方发起：它们已计入全部任务的累计值，但未在此列出。"
-    "累计值出自机构的陈述，无法凭本证书重新计算。",
+    "累计值出自机构的陈述，无法凭本证书重新计算；若其他任务的噪声由各机构共同承担，累计值也以该任务的前提为准。",
     "later_jobs": "此后发生的一切。每个累计值截至该机构在本任务中最近一次被计入的回复。",
     "other_holders": "同一保护对象在其他机构、或在另一名称的数据集中的记录："
     "预算按数据集分别记账，同时出现在两处者要承受两处的风险。",
@@ -69,6 +69,44 @@ _WORDS: dict[str, tuple[str, str]] = {
         "institution sent: (epsilon, delta)-differential privacy at the institution itself.",
         "每个数字都限定了任何人（包括协调方）从该机构发出的全部内容中，能够得知关于“{unit}”的多少信息："
         "即在机构自身处成立的 (ε, δ) 差分隐私。",
+    ),
+    "promise_shared": (
+        "Each figure bounds what anyone, the coordinator included, can learn about {unit} from the sums that were "
+        "opened: (epsilon, delta)-differential privacy of every sum, under the assumption below. What the institution "
+        "sent by itself is hidden by masks.",
+        "每个数字都限定了任何人（包括协调方）从被揭开的总和中，能够得知关于“{unit}”的多少信息："
+        "即在下述前提下，每个总和都满足 (ε, δ) 差分隐私。机构单独发出的内容由掩码隐藏。",
+    ),
+    "assumes": ("assumes", "前提"),
+    "assumption": (
+        "The noise is shared: each institution adds a part of it. The figures assume that in every sum that is opened "
+        "{honest} or more institutions neither drop out nor tell their part to anybody; with only k of them the noise "
+        "is the square root of k/{honest} of what is stated.",
+        "噪声由各机构共同承担，每家只加入其中一份。这些数字的前提是：在每个被揭开的总和中，至少有 {honest} 家机构"
+        "既未退出，也未向任何人透露自己的那一份；若只有 k 家做到，噪声仅为所述的 √(k/{honest})。",
+    ),
+    "margin": (
+        "No sum of fewer than {threshold} institutions is opened, and the assumption holds while at most {colluders} "
+        "of all collude with the coordinator.",
+        "少于 {threshold} 家机构的总和不会被揭开；只要与协调方串通的机构不超过 {colluders} 家，前提就成立。",
+    ),
+    "integers": (
+        "What integer noise and its rounding add to epsilon, below 1e-12 a step, is far under the last printed digit.",
+        "整数噪声及其舍入使 ε 增加的部分每步低于 1e-12，远小于所示的最后一位数字。",
+    ),
+    "sent": ("what was sent", "发送的内容"),
+    "sent_local": ("noised updates of local steps", "本地多步训练后加噪的更新"),
+    "sent_joint": ("sums of clipped gradients, one joint step a round", "裁剪后梯度之和，每轮一个联合步"),
+    "in_clear": ("{sent}, seen by the coordinator one by one", "{sent}，协调方可逐一看到"),
+    "masked": (
+        "{sent}, behind masks: sums of at least {threshold} of {parties} institutions alone are opened, while at "
+        "most {colluders} collude with the coordinator",
+        "{sent}，均有掩码：只要与协调方串通的不超过 {colluders} 家，"
+        "被揭开的只有 {parties} 家中至少 {threshold} 家的总和",
+    ),
+    "shared": (
+        "a part of a common noise, which {honest} or more institutions carry",
+        "共同噪声中的一份，由至少 {honest} 家机构承担",
     ),
     "job": ("job", "任务"),
     "task": ("task", "用途"),

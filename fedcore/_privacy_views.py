@@ -4,6 +4,7 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
@@ -11,6 +12,7 @@ from rich.progress import Progress
 from rich.table import Column, Table
 
 from fedcore.cli import console
+from fedcore.explain import assumption
 from fedcore.identity import PublicIdentity
 
 if TYPE_CHECKING:
@@ -52,6 +54,8 @@ def _bar_after(seconds: float) -> Iterator[Progress]:
 
 def certificate_value(certificate: "Certificate") -> dict[str, Any]:
     """The certificate for `--json`."""
+    from fedcore._certificate_text import assumption_of  # Deferred: a certificate imports numpy.
+
     c = certificate
     rows = []
     for spend in c.spends:
@@ -81,6 +85,10 @@ def certificate_value(certificate: "Certificate") -> dict[str, Any]:
         "unsafe": list(c.unsafe),
         "not_covered": dict(c.not_covered),
         "privacy": c.privacy.to_dict(),
+        "honest_minimum": c.privacy.honest_minimum,
+        "joint": c.joint,
+        "sums": None if c.sums is None else asdict(c.sums),
+        "assumes": assumption_of(c, "en") or None,
         "rounds": c.rounds,
         "base_digest": c.base_digest,
         "schema_digest": c.schema_digest,
@@ -134,8 +142,9 @@ def show_trade(question: "Question", answers: tuple["Answer", ...]) -> None:
     steps = f"{q.steps_per_round} steps a round"
     if q.rounds is not None:
         steps = f"{q.rounds} rounds of {q.steps_per_round} steps"
+    shared = "" if q.honest_minimum is None else f"; noise shared by {q.honest_minimum} or more"
     out.print(f"epsilon for {q.unit.describe()}, at delta {q.delta:g}", style="bold")
-    out.print(f"{steps}; {q.units:,} units an institution, {q.institutions} averaged; {q.sampler}")
+    out.print(f"{steps}; {q.units:,} units an institution, {q.institutions} averaged; {q.sampler}{shared}")
     names = ["epsilon", "noise", "rate", "batch", "rounds"]
     forecast = ["noise/signal", "gain", "units needed"] if q.parameters is not None else []
     table = Table(*names, *forecast, box=None, pad_edge=False)
@@ -154,6 +163,8 @@ def show_trade(question: "Question", answers: tuple["Answer", ...]) -> None:
     for a in answers:
         if a.reason is not None:
             out.print(f"epsilon {_number(a.epsilon, '.4g')}: {a.reason}")
+    if q.honest_minimum is not None:
+        out.print(assumption(q.honest_minimum, "en"))
     for warning in q.warnings:
         out.print(f"warning: {warning}", style="bold red")
     if not forecast:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from fedcore.errors import PrivacyError
 from fedcore.manifest import PrivacySpend
 from fedcore.privacy import accounting
-from fedcore.privacy.plan import PrivacyPlan
+from fedcore.privacy.plan import DISCRETE_GAUSSIAN, PrivacyPlan
 
 __all__ = ["check_spend", "unsafe_sources"]
 
@@ -32,7 +32,8 @@ def check_spend(spend: PrivacySpend, privacy: PrivacyPlan, *, rounds: int, folde
         rounds: Rounds of the job.
         folded: Rounds in which the institution's update was folded.
     Raises:
-        PrivacyError: It contradicts the plan, its own events or the audit.
+        PrivacyError: It contradicts the plan, its own events or the audit, or states its figures under another
+            assumption.
     """
     who, least = spend.institution, folded * privacy.steps_per_round
     if (spend.unit, spend.relation) != (privacy.unit.key, privacy.unit.relation):
@@ -41,6 +42,7 @@ def check_spend(spend: PrivacySpend, privacy: PrivacyPlan, *, rounds: int, folde
             expected=privacy.unit.describe(),
             got=f"{spend.unit}, {spend.relation}",
         )
+    _check_mechanism(spend, privacy)
     if any(replace(e, steps=1) != replace(privacy.event(), steps=1) for e in spend.events):
         raise PrivacyError(f"{who} states an event that is not the job's")
     steps = sum(e.steps for e in spend.events)
@@ -67,6 +69,22 @@ def check_spend(spend: PrivacySpend, privacy: PrivacyPlan, *, rounds: int, folde
                 expected=f"at most {highest:.6g}",
                 got=f"{spend.audited_epsilon:.6g}",
             )
+
+
+def _check_mechanism(spend: PrivacySpend, privacy: PrivacyPlan) -> None:
+    """Shared noise is a share of integers, of which as many are assumed as the plan says, on both sides or neither."""
+    if (spend.mechanism == DISCRETE_GAUSSIAN) != privacy.shares_noise:
+        raise PrivacyError(
+            f"the noise of {spend.institution} is not the job's",
+            expected=privacy.mechanism,
+            got=spend.mechanism,
+        )
+    if spend.honest_minimum != privacy.honest_minimum:
+        raise PrivacyError(
+            f"{spend.institution} states its figures under another assumption than the job's",
+            expected=f"honest_minimum {privacy.honest_minimum}",
+            got=str(spend.honest_minimum),
+        )
 
 
 def unsafe_sources(privacy: PrivacyPlan, spends: Sequence[PrivacySpend]) -> set[str]:

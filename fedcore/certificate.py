@@ -3,7 +3,8 @@
 `certificate.json` stands in the release's directory. The coordinator signs the whole; what each institution
 states is also signed by that institution: its **Attestation** is the signed header of the newest reply that
 was counted, which holds its `PrivacySpend`. Verification needs the coordinator's public key and no network.
-It believes no figure: epsilon of the job is computed again from the events.
+It believes no figure: epsilon of the job is computed again from the events. Where noise was shared, what the
+figures assume stands in the plan and in what each institution signed, and both must say the same.
 
     certificate, manifest = verify_release(directory, coordinator)
     certificate = Certificate.read(path.read_bytes(), coordinator)      # exported by itself
@@ -13,7 +14,7 @@ This module never knows a record, an update or a ledger.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -29,6 +30,7 @@ from fedcore.privacy import accounting
 from fedcore.privacy.plan import PrivacyPlan
 from fedcore.privacy.units import PrivacyUnit
 from fedcore.round import JobPlan
+from fedcore.sums import SumPlan
 
 __all__ = [
     "CERTIFICATE",
@@ -65,6 +67,10 @@ class Certificate:
     rounds: int
     privacy: PrivacyPlan
     """What every institution was asked to do to its gradients in every round."""
+    joint: bool = False
+    """Whether a round was one step that the coordinator took."""
+    sums: SumPlan | None = None
+    """How updates were summed behind masks; None where the coordinator saw each of them."""
     contributors: Mapping[str, int]
     """Institution -> rounds folded."""
     spends: tuple[PrivacySpend, ...]
@@ -106,6 +112,8 @@ class Certificate:
             strategy=job.strategy,
             rounds=job.rounds,
             privacy=job.privacy,
+            joint=job.joint,
+            sums=job.sums,
             contributors=dict(contributors),
             spends=tuple(spends),
             attestations=tuple(attestations),
@@ -161,6 +169,7 @@ class Certificate:
             "kind": self.KIND,
             "version": VERSION,
             "privacy": self.privacy.to_dict(),
+            "sums": None if self.sums is None else asdict(self.sums),
             "contributors": dict(self.contributors),
             "spends": [s.to_dict() for s in self.spends],
             "attestations": [a.to_dict() for a in self.attestations],
@@ -181,6 +190,10 @@ class Certificate:
             if (kind, version) != (cls.KIND, VERSION):
                 raise TrustError("not a certificate of this version", expected=f"{cls.KIND}, version {VERSION}")
             given["privacy"] = PrivacyPlan.from_dict(given["privacy"])
+            if given.get("sums") is not None:
+                given["sums"] = SumPlan.from_dict(given["sums"])
+            if type(given.get("joint", False)) is not bool:
+                raise TypeError("joint is not true or false")
             given["contributors"] = {_text(n): _whole(r) for n, r in given["contributors"].items()}
             given["spends"] = tuple(PrivacySpend.from_dict(s) for s in given["spends"])
             given["attestations"] = tuple(Attestation.from_dict(a) for a in given["attestations"])
@@ -239,11 +252,20 @@ class Certificate:
         names = [s.institution for s in self.spends]
         if len(set(names)) != len(names) or not set(self.contributors) <= set(names):
             raise PrivacyError("the certificate does not state one spend of each institution")
+        self._check_assumption()
         for spend in self.spends:
             check_spend(spend, self.privacy, rounds=self.rounds, folded=self.contributors.get(spend.institution, 0))
         if missing := sorted(unsafe_sources(self.privacy, self.spends) - set(self.unsafe)):
             raise PrivacyError(f"the certificate does not say what weakened it: {missing[0]}")
         self._check_attestations()
+
+    def _check_assumption(self) -> None:
+        """Shared noise assumes honest institutions, and the sums that were opened must leave room for them."""
+        honest, sums = self.privacy.honest_minimum, self.sums
+        if honest is not None and (
+            not self.joint or sums is None or honest > sums.threshold - sums.colluders or sums.share_std_units == 0
+        ):
+            raise PrivacyError("the sums of the certificate do not carry the noise that it assumes to be shared")
 
     def _check_attestations(self) -> None:
         """Each is by its institution, about this job, and states the very spend that stands here."""

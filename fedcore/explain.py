@@ -16,11 +16,11 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from fedcore._certificate_words import Language
+from fedcore._certificate_words import Language, word
 from fedcore.errors import ConfigError
 from fedcore.privacy.units import PrivacyUnit
 
-__all__ = ["Explanation", "belief", "best_guess", "hit_rate", "unit_words"]
+__all__ = ["Explanation", "assumption", "belief", "best_guess", "hit_rate", "unit_words"]
 
 FALSE_ALARMS = (0.001, 0.01, 0.1)
 _TIMES_DELTA = 10
@@ -79,6 +79,7 @@ class Explanation:
         delta: In [0, 1).
         unit: Whom it protects, and the relation.
         prior: What the attacker believes before they look, in (0, 1).
+        honest_minimum: Of shared noise, what the epsilon assumes, >= 1; see `PrivacyPlan`.
     Raises:
         ConfigError: A number is out of range.
     """
@@ -87,6 +88,7 @@ class Explanation:
     delta: float
     unit: PrivacyUnit
     prior: float = 0.5
+    honest_minimum: int | None = None
 
     def __post_init__(self) -> None:
         if not self.epsilon >= 0:
@@ -98,6 +100,12 @@ class Explanation:
         if not 0 < self.prior < 1:
             raise ConfigError(
                 "prior is out of range", expected="a number in (0, 1), such as 0.5", got=f"{self.prior:g}"
+            )
+        if self.honest_minimum is not None and not 1 <= self.honest_minimum <= 4096:
+            raise ConfigError(
+                "the honest minimum is out of range",
+                expected="a whole number from 1 to 4,096",
+                got=str(self.honest_minimum),
             )
 
     @property
@@ -137,6 +145,8 @@ class Explanation:
                 {"false_alarms": a, "hits": hit_rate(self.epsilon, self.delta, false_alarms=a)} for a in FALSE_ALARMS
             ],
             "verdict": self.verdict,
+            "honest_minimum": self.honest_minimum,
+            "assumes": self.assumes(language),
             "lang": language,
             "title": self.title(language),
             "means": list(self.means(language)),
@@ -198,6 +208,10 @@ class Explanation:
             + ".",
             _VERDICTS_EN[self.verdict],
         )
+
+    def assumes(self, language: Language) -> str | None:
+        """What an epsilon of shared noise assumes; None where each institution adds the whole noise itself."""
+        return None if self.honest_minimum is None else assumption(self.honest_minimum, language)
 
     def does_not_mean(self, language: Language) -> tuple[str, ...]:
         """What is often read into an epsilon and is not there, a sentence or two each."""
@@ -277,6 +291,11 @@ _NOT_ZH = (
     ),
     ("always", "它不涉及已经公开的记录、机构自己对记录的使用、参数的选择过程，也不涉及模型所写内容是否属实。"),
 )
+
+
+def assumption(honest_minimum: int, language: Language) -> str:
+    """What shared noise assumes of the institutions."""
+    return word("assumption", language, honest=f"{honest_minimum:,}")
 
 
 def unit_words(unit: PrivacyUnit, language: Language) -> str:

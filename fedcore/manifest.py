@@ -17,6 +17,7 @@ from fedcore.adapter import AdapterSchema
 from fedcore.errors import InvalidPlan, TamperedRelease, TrustError
 from fedcore.identity import PublicIdentity, SigningIdentity
 from fedcore.privacy.accounting import DpEvent
+from fedcore.privacy.plan import GAUSSIAN
 
 __all__ = ["MANIFEST", "SIGNATURE", "PrivacySpend", "ReleaseManifest", "file_digest"]
 
@@ -53,6 +54,10 @@ class PrivacySpend:
     """A lower bound of what `events` cost, measured on the institution's own step code; None: not audited."""
     audit_confidence: float | None = None
     """Chance that the audited figure is below the truth, such as 0.95."""
+    mechanism: str = GAUSSIAN
+    """What the institution's source of noise makes: "discrete_gaussian" where it added a share of a common noise."""
+    honest_minimum: int | None = None
+    """Of shared noise, and what every figure here then assumes; see `PrivacyPlan`."""
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON value; `from_dict` reads it back."""
@@ -63,7 +68,9 @@ class PrivacySpend:
         if self.audited_epsilon is not None and not math.isfinite(self.audited_epsilon):
             # Without noise there is nothing to audit: epsilon itself is infinite.
             value |= {"audited_epsilon": None, "audit_confidence": None}
-        return value
+        # Left out where nothing is shared: such spends have the bytes that they always had.
+        left_out = {"honest_minimum": None, "mechanism": GAUSSIAN}
+        return {name: v for name, v in value.items() if name not in left_out or v != left_out[name]}
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "PrivacySpend":
@@ -90,7 +97,8 @@ class PrivacySpend:
 
     def _is_readable(self) -> bool:
         """Whether text is short and printable, and numbers are in range."""
-        text = (self.institution, self.unit, self.relation, self.accountant, self.noise_source, self.sampling_source)
+        sources = (self.noise_source, self.sampling_source, self.mechanism)
+        text = (self.institution, self.unit, self.relation, self.accountant, *sources)
         numbers = (self.epsilon, self.epsilon_job, self.audited_epsilon or 0.0)
         return (
             all(isinstance(t, str) and len(t) <= 200 and t.isprintable() for t in text)
@@ -99,6 +107,7 @@ class PrivacySpend:
             and self.rounds >= 0
             and 0 <= (self.audit_confidence or 0.0) <= 1
             and len(self.events) <= 1000
+            and (self.honest_minimum is None or (type(self.honest_minimum) is int and self.honest_minimum >= 1))
         )
 
 

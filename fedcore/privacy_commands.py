@@ -91,6 +91,9 @@ def plan(
     sampler: Annotated[str, typer.Option(metavar="poisson|truncated_poisson", help="How units are drawn.")] = "poisson",
     batch_limit: Annotated[int | None, typer.Option(help="Of truncated_poisson: most units in a step.")] = None,
     largest_units: Annotated[int | None, typer.Option(help="Of truncated_poisson: a bound on UNITS.")] = None,
+    honest_minimum: Annotated[
+        int | None, typer.Option(help="Share the noise of joint steps among so many honest institutions.")
+    ] = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Also draw it: .png, .svg or .pdf.")] = None,
     as_json: _Json = False,
 ) -> None:
@@ -137,6 +140,7 @@ def plan(
         sampler=sampler,
         batch_limit=batch_limit,
         largest_units=largest_units,
+        honest_minimum=honest_minimum,
     )
     points: tuple[float, ...] = question.points if sought == "epsilon" else asked or _EPSILONS
     answers = tuple(patiently(points, question.answer, "accounting"))
@@ -173,6 +177,9 @@ def explain(
     relation: Annotated[
         str, typer.Option(metavar="|".join(_RELATIONS), help="How neighbouring data sets differ.")
     ] = _RELATIONS[0],
+    honest_minimum: Annotated[
+        int | None, typer.Option(help="Of shared noise: the honest institutions that the epsilon assumes.")
+    ] = None,
     lang: _Lang = "en",
     as_json: _Json = False,
 ) -> None:
@@ -191,12 +198,14 @@ def explain(
     if relation not in _RELATIONS:
         raise ConfigError(f"--relation {relation} is not known", expected=" or ".join(_RELATIONS))
     who = PrivacyUnit(key=unit, relation="replace_one" if relation == "replace_one" else "add_or_remove_one")
-    explanation = Explanation(epsilon=epsilon, delta=given[0], unit=who, prior=prior)
+    explanation = Explanation(epsilon=epsilon, delta=given[0], unit=who, prior=prior, honest_minimum=honest_minimum)
 
     def human() -> None:
         typer.echo(explanation.title(language))
         for paragraph in explanation.means(language):
             typer.echo("\n" + paragraph)
+        if (assumed := explanation.assumes(language)) is not None:
+            typer.echo("\n" + assumed)
         typer.echo("\n" + {"en": "What it does not mean", "zh": "它不意味着什么"}[language])
         for line in explanation.does_not_mean(language):
             typer.echo(f"- {line}")

@@ -15,8 +15,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from fedcore.errors import ConfigError, InvalidPlan
+from fedcore.explain import assumption
 from fedcore.plots import Chart, Series
-from fedcore.privacy.plan import PrivacyPlan
+from fedcore.privacy.plan import DISCRETE_GAUSSIAN, GAUSSIAN, PrivacyPlan
 from fedcore.privacy.units import PrivacyUnit
 
 __all__ = ["FINDS", "Answer", "Find", "Question", "chart"]
@@ -64,6 +65,7 @@ class Question:
         parameters: Numbers that are trained; None leaves out what depends on them.
         clip_norm_l2: Of the plan; noise and signal grow with it alike.
         sampler, batch_limit, largest_units: Of the plan.
+        honest_minimum: Where it is given, the noise is shared: `institutions` are at least so many.
     Raises:
         ConfigError: A number is out of range, missing or superfluous.
     """
@@ -82,6 +84,7 @@ class Question:
     sampler: str = "poisson"
     batch_limit: int | None = None
     largest_units: int | None = None
+    honest_minimum: int | None = None
 
     def __post_init__(self) -> None:
         if self.find not in FINDS:
@@ -97,6 +100,13 @@ class Question:
                     f"to find {self.find}, {name.replace('_', ' ')} must {'not ' if given else ''}be given",
                     do="leave it out" if given else "give it",
                 )
+        if self.honest_minimum is not None and self.institutions < self.honest_minimum:
+            raise ConfigError(
+                "fewer institutions than shared noise assumes to be honest",
+                expected=f"at least {self.honest_minimum}",
+                got=str(self.institutions),
+                do="give --institutions, the number in every sum",
+            )
         # What is to be found has a stand-in, so that all other numbers are checked before the search.
         self._plan(
             1.0 if self.noise_multiplier is None else self.noise_multiplier,
@@ -158,6 +168,7 @@ class Question:
             "unit": self.unit.key,
             "relation": self.unit.relation,
             "unit_words": self.unit.describe(),
+            "assumes": None if self.honest_minimum is None else assumption(self.honest_minimum, "en"),
             "warnings": list(self.warnings),
         }
 
@@ -183,6 +194,7 @@ class Question:
             sampler=self.sampler,
             batch_limit=self.batch_limit,
             largest_units=self.largest_units,
+            honest_minimum=self.honest_minimum,
         )
         return plan, rounds
 
@@ -202,9 +214,11 @@ class Question:
             clip_norm_l2=self.clip_norm_l2,
             noise_multiplier=noise,
             delta=self.delta,
+            mechanism=GAUSSIAN if self.honest_minimum is None else DISCRETE_GAUSSIAN,
             sampler=self.sampler,
             batch_limit=self.batch_limit,
             largest_units=self.largest_units,
+            honest_minimum=self.honest_minimum,
         )
 
 

@@ -7,6 +7,7 @@ import re
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from fedcore import canonical
 from fedcore._certificate_pdf import pdf_bytes
 from fedcore._certificate_text import text_of
 from fedcore._certificate_words import NOT_COVERED, not_covered
+from fedcore._privacy_views import certificate_value
 from fedcore.adapter import AdapterSchema, AdapterState
 from fedcore.adapter_files import write_adapter
 from fedcore.certificate import CERTIFICATE, Attestation, Certificate, verify_release
@@ -25,6 +27,7 @@ from fedcore.manifest import PrivacySpend, ReleaseManifest, file_digest
 from fedcore.privacy.plan import PrivacyPlan
 from fedcore.round import JobPlan, Optimiser, RoundPlan
 from fedcore.wire import seal_reply
+from tests.reference.shared_noise import shared_fields
 
 COORDINATOR = SigningIdentity.generate()
 KEYS = {name: SigningIdentity.generate() for name in ("a", "b")}
@@ -356,6 +359,182 @@ def test_an_unbounded_epsilon_that_is_not_marked_is_refused(made: Made) -> None:
     read = Certificate.read(marked.seal(COORDINATOR), COORDINATOR.public)
     assert read.epsilon == math.inf
     assert "infinite" in text_of(read, "en", pinned=True).table[1]
+
+
+# Shared noise ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sharing(
+    schema: AdapterSchema, state: AdapterState, privacy: PrivacyPlan, make_plan: Callable[..., RoundPlan]
+) -> Made:
+    """A job of joint steps with shared noise, whose institutions attest what they assume."""
+    common = shared_fields(make_plan())
+    plan = partial(make_plan, **common)
+    asked = plan()
+    job = JobPlan(
+        job_id="job",
+        task="medicine.record",
+        schema=schema,
+        strategy="frozen_a",
+        rounds=2,
+        seed=7,
+        quorum=3,
+        deadline_s=60.0,
+        max_tokens=64,
+        optimiser=Optimiser(),
+        privacy=asked.privacy,
+        joint=True,
+        sums=asked.sums,
+    )
+    stated = {"mechanism": "discrete_gaussian", "honest_minimum": 3}
+    certificate = Certificate.make(
+        job,
+        coordinator=COORDINATOR.public,
+        base_name="paper",
+        state_digest=state.digest,
+        contributors={"a": 2, "b": 1},
+        spends=tuple(spend(name, asked.privacy, **stated) for name in ("a", "b")),
+        attestations=(),
+        unsafe=(),
+        code_version="0",
+        created="2026-01-01T00:00:00+00:00",
+    )
+    bare = Made(job, state, certificate, plan)
+    return Made(job, state, replace(certificate, attestations=tuple(map(bare.attest, certificate.spends))), plan)
+
+
+def test_a_release_with_shared_noise_verifies_offline_and_says_what_it_assumes(sharing: Made, tmp_path: Path) -> None:
+    certificate, _ = verify_release(sharing.release(tmp_path / "release"), COORDINATOR.public)
+    assert certificate == sharing.certificate
+    assert (certificate.joint, certificate.sums) == (True, sharing.job.sums)
+    assert certificate.privacy.honest_minimum == 3
+    assert [s.honest_minimum for s in certificate.spends] == [3, 3]
+    assert certificate.recomputed("a") == certificate.privacy.epsilon(2) == certificate.epsilon_job
+    written = json.loads((tmp_path / "release" / CERTIFICATE).read_bytes())["certificate"]
+    assert written["privacy"]["honest_minimum"] == 3
+    assert [s["honest_minimum"] for s in written["spends"]] == [3, 3]
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_people_read_what_shared_noise_assumes_in_text_and_pdf(sharing: Made, language: Any) -> None:
+    text = text_of(sharing.certificate, language, pinned=True)
+    facts, shown = dict(text.facts), squeezed(pdf_text(pdf_bytes(text, language)))
+    assumed = facts[{"en": "assumes", "zh": "前提"}[language]]
+    for words in {
+        "en": (
+            "in every sum that is opened 3 or more institutions neither drop out nor tell their part to anybody",
+            "the square root of k/3",
+            "No sum of fewer than 3 institutions is opened",
+            "while at most 0 of all collude with the coordinator",
+        ),
+        "zh": ("至少有 3 家机构", "少于 3 家机构的总和不会被揭开", "不超过 0 家"),
+    }[language]:
+        assert words in assumed
+        assert squeezed(words) in shown
+    sent = facts[{"en": "what was sent", "zh": "发送的内容"}[language]]
+    assert {"en": "one joint step a round, behind masks", "zh": "每轮一个联合步，均有掩码"}[language] in sent
+    assert {"en": "under the assumption below", "zh": "在下述前提下"}[language] in text.promise
+    assert any("1e-12" in note for note in text.notes)
+    assert squeezed({"en": "a part of a common noise", "zh": "共同噪声中的一份"}[language]) in shown
+
+
+def test_json_says_what_shared_noise_assumes(sharing: Made, made: Made) -> None:
+    value = certificate_value(sharing.certificate)
+    assert (value["honest_minimum"], value["joint"], value["sums"]["threshold"]) == (3, True, 3)
+    assert value["assumes"] == dict(text_of(sharing.certificate, "en", pinned=True).facts)["assumes"]
+    assert [i["honest_minimum"] for i in value["institutions"]] == [3, 3]
+    alone = certificate_value(made.certificate)
+    assert (alone["honest_minimum"], alone["joint"], alone["sums"], alone["assumes"]) == (None, False, None, None)
+
+
+def test_where_nothing_is_shared_nothing_is_assumed(made: Made) -> None:
+    for language in ("en", "zh"):
+        text = text_of(made.certificate, language, pinned=True)  # type: ignore[arg-type]
+        assert "assumes" not in dict(text.facts)
+        assert "前提" not in dict(text.facts)
+        assert not any("1e-12" in note for note in text.notes)
+    assert "honest_minimum" not in made.certificate.spends[0].to_dict()
+    assert "mechanism" not in made.certificate.spends[0].to_dict()
+
+
+def test_masked_updates_are_said_to_be_masked(made: Made, sharing: Made) -> None:
+    assert (
+        "seen by the coordinator one by one"
+        in dict(text_of(made.certificate, "en", pinned=True).facts)["what was sent"]
+    )
+    assert sharing.job.sums is not None
+    masked = replace(made.certificate, sums=replace(sharing.job.sums, share_std_units=0))
+    masked.check()
+    sent = dict(text_of(masked, "en", pinned=True).facts)["what was sent"]
+    assert sent.startswith("noised updates of local steps, behind masks: sums of at least 3 of 4")
+
+
+@pytest.mark.parametrize("changed", [1, 2, 4])
+def test_another_assumption_than_the_institutions_signed_is_refused(sharing: Made, changed: int) -> None:
+    """The coordinator signs it, and may change the spends too: what the institutions signed stays."""
+    other = replace(sharing.certificate.privacy, honest_minimum=changed)
+    why = "another assumption" if changed < 4 else "do not carry"
+    refused(replace(sharing.certificate, privacy=other), why)
+    spends = tuple(replace(s, honest_minimum=changed) for s in sharing.certificate.spends)
+    refused(replace(sharing.certificate, privacy=other, spends=spends), "states another spend|do not carry")
+
+
+def test_a_certificate_without_its_assumption_is_refused(sharing: Made, privacy: PrivacyPlan) -> None:
+    value = sharing.certificate.to_dict()
+    for gone in ({"honest_minimum": None}, {"honest_minimum": None, "mechanism": "gaussian"}):
+        changed = value | {"privacy": value["privacy"] | gone}
+        signature = COORDINATOR.sign(b"concordat/1/certificate\0" + canonical.encode(changed)).hex()
+        with pytest.raises(TamperedRelease, match=r"honest_minimum|noise of a is not the job's"):
+            Certificate.read(json.dumps({"certificate": changed, "signature": signature}).encode(), COORDINATOR.public)
+
+
+@pytest.mark.parametrize(
+    "stated", [{"honest_minimum": None}, {"mechanism": "gaussian"}, {"mechanism": "UnsafeNoNoise"}]
+)
+def test_an_institution_that_does_not_say_that_it_shared_integers_is_refused(sharing: Made, stated: Any) -> None:
+    refused(sharing.restate(**stated), "noise of a is not the job's|another assumption")
+
+
+@pytest.mark.parametrize("stated", [{"mechanism": "discrete_gaussian"}, {"honest_minimum": 1}])
+def test_an_assumption_that_the_job_does_not_make_is_refused(made: Made, stated: Any) -> None:
+    refused(made.restate(**stated), "noise of a is not the job's|another assumption")
+
+
+def test_sums_that_cannot_carry_the_assumption_are_refused(sharing: Made) -> None:
+    assert sharing.job.sums is not None
+    for change in (
+        {"sums": None},
+        {"joint": False},
+        {"sums": replace(sharing.job.sums, share_std_units=0)},
+        {"sums": replace(sharing.job.sums, threshold=4, colluders=2)},
+    ):
+        refused(replace(sharing.certificate, **change), "do not carry")
+
+
+@pytest.mark.parametrize(
+    "change", [{"joint": 1}, {"joint": "yes"}, {"sums": []}, {"sums": {}}, {"sums": {"threshold": 2}}]
+)
+def test_sums_that_cannot_be_read_are_refused(sharing: Made, change: dict[str, Any]) -> None:
+    changed = sharing.certificate.to_dict() | change
+    signature = COORDINATOR.sign(b"concordat/1/certificate\0" + canonical.encode(changed)).hex()
+    with pytest.raises(TamperedRelease):
+        Certificate.read(json.dumps({"certificate": changed, "signature": signature}).encode(), COORDINATOR.public)
+
+
+def test_a_certificate_from_before_secure_sums_still_verifies(made: Made) -> None:
+    value = {k: v for k, v in made.certificate.to_dict().items() if k not in ("joint", "sums")}
+    value["privacy"] = {k: v for k, v in value["privacy"].items() if k != "honest_minimum"}
+    signature = COORDINATOR.sign(b"concordat/1/certificate\0" + canonical.encode(value)).hex()
+    data = json.dumps({"certificate": value, "signature": signature}).encode()
+    assert Certificate.read(data, COORDINATOR.public) == made.certificate
+
+
+@pytest.mark.parametrize("honest", [0, -1, "3", True, 2.0])
+def test_a_spend_s_assumption_is_a_whole_number(sharing: Made, honest: Any) -> None:
+    value = sharing.certificate.spends[0].to_dict() | {"honest_minimum": honest}
+    with pytest.raises(TrustError):
+        PrivacySpend.from_dict(value)
 
 
 # A release and its certificate ----------------------------------------------------------------------------

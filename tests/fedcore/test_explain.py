@@ -170,6 +170,18 @@ def test_a_record_is_said_not_to_be_a_person() -> None:
     assert "not a person" not in " ".join(Explanation(epsilon=3.0, delta=1e-5, unit=PATIENT).does_not_mean("en"))
 
 
+def test_shared_noise_is_explained_with_what_it_assumes() -> None:
+    shared = Explanation(epsilon=1.0, delta=1e-5, unit=PATIENT, honest_minimum=5)
+    english, chinese = (shared.to_dict(language) for language in ("en", "zh"))
+    assert english["honest_minimum"] == chinese["honest_minimum"] == 5
+    assert "5 or more institutions neither drop out nor tell" in english["assumes"]
+    assert "至少有 5 家机构" in chinese["assumes"]
+    assert not re.search(r"[A-Za-z]{4,}", chinese["assumes"])
+    alone = Explanation(epsilon=1.0, delta=1e-5, unit=PATIENT)
+    assert (alone.assumes("en"), alone.to_dict("en")["honest_minimum"]) == (None, None)
+    assert shared.means("en") == alone.means("en")
+
+
 def test_unit_words_know_units_that_nobody_listed() -> None:
     assert unit_words(PrivacyUnit(key="ward"), "zh") == "一个ward（其全部记录），加入或移除"
     assert unit_words(PATIENT, "en") == PATIENT.describe()
@@ -182,3 +194,9 @@ def test_unit_words_know_units_that_nobody_listed() -> None:
 def test_numbers_out_of_range_are_refused(change: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(change))):
         Explanation(**({"epsilon": 1.0, "delta": 1e-5, "prior": 0.5} | change), unit=PATIENT)
+
+
+@pytest.mark.parametrize("honest", [0, -1, 4097])
+def test_an_assumption_out_of_range_is_refused(honest: int) -> None:
+    with pytest.raises(ConfigError, match="honest minimum"):
+        Explanation(epsilon=1.0, delta=1e-5, unit=PATIENT, honest_minimum=honest)

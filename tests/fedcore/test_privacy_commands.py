@@ -118,7 +118,39 @@ def test_truncated_sampling_is_accounted_for() -> None:
     plan = replace(plan_of(0.8, 0.008), sampler="truncated_poisson", batch_limit=64, largest_units=2500)
     assert value["sampler"] == "truncated_poisson"
     assert value["rows"][0]["epsilon_spent"] == pytest.approx(plan.epsilon(1))
-    assert plan.epsilon(1) >= plan_of(0.8, 0.008).epsilon(1)
+    assert plan.epsilon(1) >= plan_of(0.8, 0.008).epsilon(1) * (1 - 1e-9)
+
+
+JOINT = ("--unit", "patient", "--units", 2000, "--batch", 16, "--steps-per-round", 1, "--delta", 1e-5)
+
+
+def test_shared_noise_costs_the_same_epsilon_and_leaves_less_noise_in_the_mean() -> None:
+    shape = ("plan", *JOINT, "--rounds", 8, "--noise", 0.8, "--institutions", 4, "--parameters", 1000)
+    alone, shared = value_of(*shape), value_of(*shape, "--honest-minimum", 4)
+    assert (alone["honest_minimum"], alone["assumes"]) == (None, None)
+    assert shared["honest_minimum"] == 4
+    assert "4 or more institutions" in shared["assumes"]
+    for one, other in zip(alone["rows"], shared["rows"], strict=True):
+        assert one["epsilon"] == other["epsilon"]
+        assert other["noise_to_signal"] == pytest.approx(one["noise_to_signal"] / 2)
+    shown = " ".join(call(*shape, "--honest-minimum", 4).stdout.split())
+    assert "noise shared by 4 or more" in shown
+    assert "4 or more institutions neither drop out" in shown
+    found = value_of("plan", 8, *JOINT, "--rounds", 2, "--institutions", 4, "--honest-minimum", 3)["rows"][0]
+    assert found["noise_multiplier"] == value_of("plan", 8, *JOINT, "--rounds", 2)["rows"][0]["noise_multiplier"]
+
+
+def test_what_shared_noise_cannot_be_is_refused() -> None:
+    few = ("plan", *JOINT, "--rounds", 2, "--institutions", 2, "--honest-minimum", 3)
+    with pytest.raises(ConfigError, match="fewer institutions"):
+        call(*few)
+    with pytest.raises(InvalidPlan, match="steps_per_round"):
+        call("plan", *JOB, "--rounds", 2, "--institutions", 4, "--honest-minimum", 3)
+    truncated = ("--sampler", "truncated_poisson", "--batch-limit", 64, "--largest-units", 2500)
+    with pytest.raises(InvalidPlan, match="sampler"):
+        call("plan", *JOINT, "--rounds", 2, "--institutions", 4, "--honest-minimum", 3, *truncated)
+    with pytest.raises(InvalidPlan, match="honest_minimum"):
+        call("plan", *JOINT, "--rounds", 2, "--institutions", 4, "--honest-minimum", 0)
 
 
 def test_an_epsilon_out_of_reach_is_a_line_with_its_reason_and_the_others_stand() -> None:
@@ -203,6 +235,15 @@ def test_explain_in_two_languages_with_the_same_figures() -> None:
     assert "replaced by another" in spoken
     assert "10%" in spoken
     assert "What it does not mean" in spoken
+
+
+def test_explain_says_what_shared_noise_assumes() -> None:
+    assert value_of("explain", 2, 1e-5)["assumes"] is None
+    value = value_of("explain", 2, 1e-5, "--honest-minimum", 3)
+    assert value["assumes"] in call("explain", 2, 1e-5, "--honest-minimum", 3).stdout
+    assert "至少有 3 家机构" in call("explain", 2, 1e-5, "--honest-minimum", 3, "--lang", "zh").stdout
+    with pytest.raises(ConfigError, match="honest minimum"):
+        call("explain", 2, 1e-5, "--honest-minimum", 0)
 
 
 def test_explain_infinite_is_null_in_json() -> None:
