@@ -5,6 +5,9 @@ authority, and proves itself with the node's transport key. Heartbeats go on in 
 while the node trains. It fetches messages and never the code bundle of a run. Whatever goes wrong is
 raised as an error of ours: nothing here ends the process, as Flower's own loop would.
 
+Messages travel with their parts by two calls of the coordinator's front door: "take" is held there until
+there is a message, "give" brings a reply. Parts that are too large for that go by Flower's own calls.
+
 Written against Flower 1.41.0; another version is refused, since private parts move.
 """
 
@@ -12,6 +15,7 @@ import ipaddress
 import logging
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -25,7 +29,9 @@ from flwr.proto.fleet_pb2 import (
     ActivateNodeRequest,
     DeactivateNodeRequest,
     PullMessagesRequest,
+    PullMessagesResponse,
     PushMessagesRequest,
+    PushMessagesResponse,
 )
 from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
 from flwr.proto.message_pb2 import (
@@ -43,10 +49,14 @@ from flwr.supercore.inflatable.inflatable_object import (
 )
 from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
+from flwr.supercore.protobuf.client import ProtobufRequestContext
+from flwr.supercore.protobuf.constants import PROTOBUF_MEDIA_TYPE
 from flwr.supercore.version import package_version
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
+from fedcore import frames
 from fedcore.errors import ConcordatError, LinkError, TrustError
 
 __all__ = ["FLOWER_VERSION", "HEARTBEAT_S", "Link", "connect"]
@@ -57,19 +67,29 @@ HEARTBEAT_S = 10.0
 """The shortest interval that Flower takes. A node that misses two is offline, and can come back."""
 
 _BEAT_S = 4.0
+_LOOK_S = 0.5
+"""How often the heart's thread looks whether the node is to stop."""
 _TIMEOUT_S = 30.0
+_TOGETHER_BYTES = 16 << 20
+"""What a reply's parts may come to, to travel with it."""
+_TAKE = "/v1/concordat/take"
+_GIVE = "/v1/concordat/give"
 
 T = TypeVar("T")
+P = TypeVar("P", PullMessagesResponse, PushMessagesResponse)
 
 
 @contextmanager
-def connect(address: str, *, ca_pem: str, key: ec.EllipticCurvePrivateKey) -> Iterator["Link"]:
+def connect(
+    address: str, *, ca_pem: str, key: ec.EllipticCurvePrivateKey, stop: threading.Event | None = None
+) -> Iterator["Link"]:
     """Connect while the block runs; leave in good order at its end.
 
     Args:
         address: Host and port of the coordinator's front door.
         ca_pem: The authority that certifies it; no other is trusted.
         key: The node's transport key.
+        stop: When it is set, the node leaves at once, and a `receive` that waits returns.
     Raises:
         TrustError: The coordinator's certificate does not hold.
         LinkError: It cannot be reached, or does not let this node in; another version of Flower.
@@ -93,7 +113,7 @@ def connect(address: str, *, ca_pem: str, key: ec.EllipticCurvePrivateKey) -> It
         verify=_tls(ca_pem), timeout=_TIMEOUT_S, follow_redirects=False, trust_env=not _is_loopback(address)
     )
     with client:
-        link = Link(client, address, public_key_to_bytes(key.public_key()))
+        link = Link(client, address, public_key_to_bytes(key.public_key()), stop or threading.Event())
         with link.beating():
             yield link
 
@@ -101,9 +121,11 @@ def connect(address: str, *, ca_pem: str, key: ec.EllipticCurvePrivateKey) -> It
 class Link:
     """A live connection. Made by `connect`; any method raises LinkError once it is lost."""
 
-    def __init__(self, client: FleetHttpClient, address: str, public_key: bytes) -> None:
+    def __init__(self, client: FleetHttpClient, address: str, public_key: bytes, stop: threading.Event) -> None:
         self._client = client
         self._address = address
+        self._leaving = stop
+        self._left = False
         self._stop = threading.Event()
         self._broken: ConcordatError | None = None
         answer = self._call(
@@ -117,31 +139,32 @@ class Link:
         return int(self._node.node_id)
 
     def receive(self) -> Message | None:
-        """The next message that waits for this node, whole; None when there is none.
+        """The next message for this node, whole; waits some seconds for one. None when none has come.
 
         Raises:
             LinkError: The connection is lost, or the message is not whole.
         """
         self.check()
-        answer = self._call(self._client.PullMessages, PullMessagesRequest(node=self._node))
+        request = PullMessagesRequest(node=self._node)
+        head, *parts = self._frames(_TAKE, request, request.SerializeToString(deterministic=True))
+        answer = _parsed(PullMessagesResponse, head, self._address)
         if not answer.messages_list:
             return None
         metadata = message_from_proto(answer.messages_list[0]).metadata
-        parts: dict[str, bytes] = {}
-        for part in iterate_object_tree(answer.message_object_trees[0]):
-            request = PullObjectRequest(node=self._node, run_id=metadata.run_id, object_id=part.object_id)
-            pulled = self._call(self._client.PullObject, request)
-            content = bytes(pulled.object_content)
-            if not pulled.object_available or get_object_id(content) != part.object_id:
-                raise LinkError(f"a message from {self._address} is not whole", do="the coordinator asks again")
-            parts[part.object_id] = content
-        self._call(
-            self._client.ConfirmMessageReceived,
-            ConfirmMessageReceivedRequest(
-                node=self._node, run_id=metadata.run_id, message_object_id=metadata.message_id
-            ),
-        )
-        message = inflate_object_from_contents(metadata.message_id, parts)
+        names = [part.object_id for part in iterate_object_tree(answer.message_object_trees[0])]
+        if len(parts) != len(names):
+            raise LinkError(f"a message from {self._address} is not whole", do="the coordinator asks again")
+        contents = {name: part or self._fetch(metadata.run_id, name) for name, part in zip(names, parts, strict=True)}
+        if any(get_object_id(content) != name for name, content in contents.items()):
+            raise LinkError(f"a message from {self._address} is not whole", do="the coordinator asks again")
+        if not all(parts):
+            self._call(
+                self._client.ConfirmMessageReceived,
+                ConfirmMessageReceivedRequest(
+                    node=self._node, run_id=metadata.run_id, message_object_id=metadata.message_id
+                ),
+            )
+        message = inflate_object_from_contents(metadata.message_id, contents)
         if not isinstance(message, Message):
             raise LinkError(f"{self._address} sent something that is not a message")
         message.metadata.__dict__["_message_id"] = metadata.message_id
@@ -159,26 +182,50 @@ class Link:
         with no_object_id_recompute():
             reply.metadata.__dict__["_message_id"] = reply.object_id
             tree, parts = get_object_tree(reply), get_all_nested_objects(reply)
-        answer = self._call(
-            self._client.PushMessages,
-            PushMessagesRequest(
-                node=self._node,
-                messages_list=[message_to_proto(remove_content_from_message(reply))],
-                message_object_trees=[tree],
-                clientapp_runtime_list=[0.0],
-            ),
+        request = PushMessagesRequest(
+            node=self._node,
+            messages_list=[message_to_proto(remove_content_from_message(reply))],
+            message_object_trees=[tree],
+            clientapp_runtime_list=[0.0],
         )
+        contents, size = list[bytes](), 0
+        for part in iterate_object_tree(tree):
+            content = parts[part.object_id].deflate()
+            size += len(content)
+            contents.append(content if size <= _TOGETHER_BYTES else b"")
+        body = frames.join([request.SerializeToString(deterministic=True), *contents])
+        head, *kept = self._frames(_GIVE, request, body)
+        answer = _parsed(PushMessagesResponse, head, self._address)
         for name in answer.objects_to_push:
-            request = PushObjectRequest(
+            brought = PushObjectRequest(
                 node=self._node,
                 run_id=reply.metadata.run_id,
                 object_id=name,
                 object_content=parts[name].deflate(),
                 session_id=answer.session_id,
             )
-            if not self._call(self._client.PushObject, request).stored:
+            if not self._call(self._client.PushObject, brought).stored:
                 return False
-        return bool(answer.objects_to_push)
+        return bool(answer.objects_to_push) or kept != [b"0"]
+
+    def _fetch(self, run_id: int, name: str) -> bytes:
+        """A part that did not travel with its message."""
+        request = PullObjectRequest(node=self._node, run_id=run_id, object_id=name)
+        pulled = self._call(self._client.PullObject, request)
+        return bytes(pulled.object_content) if pulled.object_available else b""
+
+    def _frames(self, path: str, request: PullMessagesRequest | PushMessagesRequest, body: bytes) -> list[bytes]:
+        """One of the front door's own calls, made and signed as Flower's client makes and signs its own."""
+
+        def call(message: PullMessagesRequest | PushMessagesRequest) -> list[bytes]:
+            made = self._client._client.build_request(
+                "POST", f"{self._client._base_url}{path}", content=body, headers={"content-type": PROTOBUF_MEDIA_TYPE}
+            )
+            response = self._client._send(ProtobufRequestContext(rpc_method=path, message=message, request=made))
+            response.raise_for_status()
+            return frames.split(response.content) or [b""]
+
+        return self._call(call, request)
 
     @contextmanager
     def beating(self) -> Iterator[None]:
@@ -196,8 +243,15 @@ class Link:
     def _beat(self) -> None:
         """Say every few seconds that this node is there; note when the coordinator knows it no longer."""
         request = SendNodeHeartbeatRequest(node=self._node, heartbeat_interval=HEARTBEAT_S)
-        missed = 0
-        while not self._stop.wait(_BEAT_S):
+        missed, due = 0, time.monotonic() + _BEAT_S
+        while not self._stop.wait(_LOOK_S):
+            if self._leaving.is_set():
+                # The coordinator then lets go of the call that `receive` waits in.
+                self._leave()
+                return
+            if time.monotonic() < due:
+                continue
+            due = time.monotonic() + _BEAT_S
             try:
                 known = self._call(self._client.SendNodeHeartbeat, request).success
                 missed = 0
@@ -215,6 +269,9 @@ class Link:
 
     def _leave(self) -> None:
         """Tell the coordinator that this node goes; whether it hears does not matter."""
+        if self._left:
+            return
+        self._left = True
         try:
             self._call(self._client.DeactivateNode, DeactivateNodeRequest(node_id=self._node.node_id))
         except ConcordatError:
@@ -276,6 +333,19 @@ def _tls(ca_pem: str) -> ssl.SSLContext:
             "the coordinator's authority cannot be read", do="get coordinator.json from its operator again"
         ) from error
     return context
+
+
+def _parsed(kind: type[P], data: bytes, address: str) -> P:
+    """A protocol buffer.
+
+    Raises:
+        LinkError: It is none.
+    """
+    try:
+        found: P = kind.FromString(data)
+    except DecodeError as error:
+        raise LinkError(f"{address} does not answer as a coordinator does") from error
+    return found
 
 
 def _is_loopback(address: str) -> bool:

@@ -29,15 +29,23 @@ from fedclient.link import Link, connect
 from fedclient.settings import NodeSettings
 from fedcore.cli import console
 from fedcore.enrolment import CoordinatorCard
-from fedcore.errors import ConfigError, Interrupted, LinkError, TrustError
-from fedcore.identity import SigningIdentity
-from fedcore.wire import Envelope, seal_unread
+from fedcore.errors import BadReply, ConfigError, Interrupted, LinkError, TrustError
+from fedcore.identity import PublicIdentity, SigningIdentity
+from fedcore.wire import Envelope, SumAsk, read_sum, read_sum_reply, seal_sum_refusal, seal_unread
 
 __all__ = ["Node", "run_node"]
 
 _POLL_S = 0.25
 _BACKOFF_S = (0.5, 1.0, 2.0, 3.0)
 _WORKER_DIED = "worker_died"
+
+_SUM_ANSWERS = {
+    "join": ("keys", "keys for masked sums were sent"),
+    "roster": ("shares", "masks agreed, among {members} institutions"),
+    "confirm": ("confirmed", "the set of those who have masked was signed"),
+    "open": ("opened", "shares opened, so that the sum can be read"),
+}
+"""Phase of a masked sum -> what the answer is called in the status, and how people hear of it."""
 
 
 def run_node(settings: NodeSettings, bases: Path | None = None) -> None:
@@ -100,6 +108,7 @@ class Node:
         self._worker = Worker(settings, bases)
         self._busy = False
         self._asked: tuple[Message, Envelope] | None = None
+        self._round = ("", 0)
 
     def run(self) -> None:
         """Work until stopped; see `run_node`."""
@@ -129,7 +138,7 @@ class Node:
         while not self._stop.is_set():
             self._status.write(state="connecting")
             try:
-                with connect(self._card.address, ca_pem=self._card.ca_pem, key=self._key) as link:
+                with connect(self._card.address, ca_pem=self._card.ca_pem, key=self._key, stop=self._stop) as link:
                     self._say(f"connected to {self._card.name} at {self._card.address}")
                     failures, ever, said = 0, True, ""
                     self._serve(link)
@@ -158,11 +167,9 @@ class Node:
                 self._listen(link)
             elif (message := link.receive()) is not None:
                 self._ask(message, link)
-            else:
-                self._stop.wait(_POLL_S)
 
     def _ask(self, message: Message, link: Link) -> None:
-        """Hand a plan or a receipt to the worker."""
+        """Hand a plan, a receipt or a question of a masked sum to the worker."""
         try:
             envelope = unpack(message.content)
         except TrustError as error:
@@ -176,6 +183,7 @@ class Node:
         """Hear what the worker says, and send its answer if someone still waits for it."""
         event = self._worker.next(_POLL_S)
         if isinstance(event, Started):
+            self._round = (event.job, event.round)
             self._say(f"job {event.job}: round {event.round} of {event.rounds}")
             self._status.write(state="training", job=event.job, round=event.round, rounds=event.rounds)
         elif isinstance(event, Stepped):
@@ -189,16 +197,43 @@ class Node:
     def _answer(self, envelope: Envelope, link: Link) -> None:
         """Send an answer to the plan that it is for; without one, it waits in the ledger to be asked for."""
         asked, self._asked = self._asked, None
-        self._status.write(state="connected")
         if asked is None:
+            self._status.write(state="connected")
             return
-        message, _ = asked
+        message, question = asked
         if envelope.kind == "ack":
+            self._status.write(state="connected")
             self._acknowledge(message, envelope, link)
             return
-        what = "a refusal" if envelope.kind == "refusal" else "an update"
+        what, line, (job, number) = self._answered(question, envelope)
         sent = link.send(Message(pack(envelope), reply_to=message))
-        self._say(f"{what} was sent ({envelope.size_bytes:,} bytes)" if sent else f"{what} came too late")
+        self._say(f"{line} ({envelope.size_bytes:,} bytes)" if sent else f"{line}: too late")
+        # Written only now: who reads it may take it that the answer has left.
+        self._status.keep(answered={"job": job, "round": number, "what": what})
+        self._status.write(state="connected")
+
+    def _answered(self, question: Envelope, answer: Envelope) -> tuple[str, str, tuple[str, int]]:
+        """What an answer is called in the status and among people, and which round it is of."""
+        if answer.kind == "refusal":
+            return "refusal", "a refusal was sent", self._round
+        if answer.kind != "sum_reply":
+            return "update", "an update was sent", self._round
+        try:
+            ask = read_sum(question, PublicIdentity(self._card.identity))
+        except TrustError:
+            return "refusal", "a question of a masked sum was refused", ("", 0)
+        where = f"job {ask.job}: " + (f"round {ask.round}: " if ask.round else "")
+        what, line = self._of_sum(ask, answer)
+        return what, where + line, (ask.job, ask.round)
+
+    def _of_sum(self, ask: SumAsk, answer: Envelope) -> tuple[str, str]:
+        """The same of one question of a masked sum."""
+        try:
+            read_sum_reply(answer, ask, self._settings.name, self._identity.public)
+        except BadReply as error:
+            return "refusal", f"no part in the masked sum ({ask.phase}: {error.kind})"
+        what, line = _SUM_ANSWERS[ask.phase]
+        return what, line.format(members=len(ask.terms.members))
 
     def _acknowledge(self, message: Message, envelope: Envelope, link: Link) -> None:
         """Say that a receipt came. The coordinator may have ended the run: whether it hears does not matter."""
@@ -214,8 +249,9 @@ class Node:
         self._worker.stop()
         self._busy = False
         if self._asked is not None:
-            refusal = seal_unread(self._asked[1], self._settings.name, _WORKER_DIED, self._identity)
-            self._answer(refusal, link)
+            asked = self._asked[1]
+            seal = seal_sum_refusal if asked.kind == "sum" else seal_unread
+            self._answer(seal(asked, self._settings.name, _WORKER_DIED, self._identity), link)
         self._worker = Worker(self._settings, self._bases)
         self._await_worker()
         self._status.write(state="connected")
@@ -228,6 +264,10 @@ class _Status:
         self._path = path
         self._fixed: dict[str, object] = {"pid": os.getpid(), "coordinator": coordinator}
         self._value: dict[str, object] = {}
+
+    def keep(self, **value: object) -> None:
+        """Say from the next writing on, and whatever is said besides."""
+        self._fixed |= value
 
     def write(self, **value: object) -> None:
         """Replace what is said."""

@@ -3,7 +3,7 @@
 Flower's server is an ASGI application that also holds control and runtime interfaces, with which a
 stranger could start runs or take over a task. None of them is reachable here: a path that is not on the
 list is answered 404 before Flower sees it, a body that is too large 413. Flower authenticates what goes
-through. This module knows nothing of Flower but these paths.
+through, also by the two paths that are ours (`courier.py`). This module knows nothing of Flower but paths.
 """
 
 import errno
@@ -11,14 +11,14 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import uvicorn
 
 from fedcore.errors import LinkError, TrustError
+from fedserver.courier import GIVE, TAKE, App, Event, Receive, Scope, Send
 
 __all__ = ["PATHS", "FrontDoor", "Traffic", "split_address"]
 
@@ -34,17 +34,13 @@ PATHS = frozenset(
         "push-object",
         "confirm-message-received",
     )
-)
+) | {TAKE, GIVE}
 """What a node calls. Not on it: registering oneself, fetching code, control, runtime, documentation."""
 
 BODY_LIMIT_BYTES = 32 << 20
-"""Flower sends arrays in pieces of 5 MiB; nothing that is larger than this is a piece."""
+"""Flower sends arrays in pieces of 5 MiB, and no more of them come together than fit in here."""
 
 _START_S = 20.0
-
-Scope = dict[str, Any]
-Event = dict[str, Any]
-App = Callable[[Scope, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
 
 
 class Traffic:
@@ -83,7 +79,7 @@ class FrontDoor:
     """Serves an ASGI application behind the list of paths.
 
     Args:
-        app: Flower's.
+        app: Flower's, with the courier around it.
         address: Host and port to listen on.
         certificate: Server certificate, PEM.
         key: Its private key, PEM.
@@ -180,9 +176,7 @@ class FrontDoor:
         except OSError as error:
             raise LinkError(f"the front door does not answer ({error})") from error
 
-    async def _answer(
-        self, scope: Scope, receive: Callable[[], Awaitable[Event]], send: Callable[[Event], Awaitable[None]]
-    ) -> None:
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a call on the list through, counting its bytes; answer everything else here."""
         if scope["type"] != "http":
             return
@@ -206,7 +200,7 @@ class FrontDoor:
         await self._app(scope, counted_receive, counted_send)
 
 
-async def _refuse(send: Callable[[Event], Awaitable[None]], status: int) -> None:
+async def _refuse(send: Send, status: int) -> None:
     """An answer without a body."""
     await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
     await send({"type": "http.response.body", "body": b""})

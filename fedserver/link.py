@@ -11,21 +11,30 @@ Written against Flower 1.41.0; another version is refused, since private parts m
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from fastapi import HTTPException, Request
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.app.message import remove_content_from_message
 from flwr.common.constant import NOOP_ACCOUNT_NAME, NOOP_FLWR_AID, ErrorCode, SubStatus
+from flwr.proto.fleet_pb2 import (
+    DeactivateNodeRequest,
+    PullMessagesRequest,
+    PullMessagesResponse,
+    PushMessagesRequest,
+)
 from flwr.server.superlink.linkstate import LinkState
 from flwr.serverapp import Grid, ServerApp
 from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME, NOOP_FEDERATION_ID, TaskType
+from flwr.supercore.error import FlowerError
+from flwr.supercore.error.catalog import API_ERROR_MAP
 from flwr.supercore.inflatable.inflatable_object import (
     UnexpectedObjectContentError,
     get_all_nested_objects,
@@ -43,17 +52,25 @@ from flwr.superlink.auth_plugin import NoOpControlAuthnPlugin
 from flwr.superlink.cli.flower_superlink import SuperLinkLifespan
 from flwr.superlink.config_loader import SuperLinkLifespanConfig
 from flwr.superlink.main import create_app
+from flwr.superlink.routers.fleet.node_auth import authenticate_node
+from flwr.superlink.servicer.fleet import fleet_handlers
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
+from fedcore import frames
 from fedcore.errors import ConcordatError, LinkError
 from fedserver.cohort import Member
-from fedserver.door import FrontDoor
+from fedserver.courier import Courier, Scope, Ticket
+from fedserver.door import BODY_LIMIT_BYTES, FrontDoor
 
 __all__ = ["FLOWER_VERSION", "Link", "assume_identity", "open_link"]
 
 FLOWER_VERSION = "1.41.0"
 
+R = TypeVar("R", PullMessagesRequest, PushMessagesRequest)
+
 _HOUSEKEEPING_S = 1.0
+_TOGETHER_BYTES = BODY_LIMIT_BYTES // 2
+"""What a message's parts may come to, to travel with it; larger ones are fetched by themselves."""
 _MALFORMED = (
     UnexpectedObjectContentError,
     DecodeError,
@@ -98,21 +115,36 @@ def open_link(
         )
     os.environ["FLWR_HOME"] = str(home)
     logging.getLogger("flwr").setLevel(logging.CRITICAL)
-    app = create_app(_config(), SuperLinkLifespan)
+    app: Any = create_app(_config(), SuperLinkLifespan)
     state: LinkState = app.state.linkstate_factory.state()
-    door = FrontDoor(app, address=address, certificate=certificate, key=key, ca=ca)
-    link = Link(state, door, members)
+    arrived = threading.Event()
+    courier = Courier(app, _Desk(state, app), arrived=arrived.set)
+    door = FrontDoor(courier, address=address, certificate=certificate, key=key, ca=ca)
+    link = Link(state, door, members, ring=courier.bells.ring, arrived=arrived)
     with door.open(), link.housekeeping():
-        yield link
+        try:
+            yield link
+        finally:
+            courier.close()
 
 
 class Link:
     """The running server. Made by `open_link`."""
 
-    def __init__(self, state: LinkState, door: FrontDoor, members: Callable[[], Iterable[Member]]) -> None:
+    def __init__(
+        self,
+        state: LinkState,
+        door: FrontDoor,
+        members: Callable[[], Iterable[Member]],
+        *,
+        ring: Callable[[int], None],
+        arrived: threading.Event,
+    ) -> None:
         self._state = state
         self._door = door
         self._source = members
+        self._ring = ring
+        self._arrived = arrived
         self._nodes: Mapping[int, Member] = MappingProxyType({})
         self._task: int | None = None
         self._lock = threading.Lock()
@@ -126,6 +158,11 @@ class Link:
     def traffic(self) -> tuple[int, int]:
         """Bytes of HTTP bodies so far: up from nodes, down to nodes."""
         return self._door.traffic()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait that long, or only until a reply has come, or a node has come or gone."""
+        self._arrived.wait(seconds)
+        self._arrived.clear()
 
     def members(self) -> Mapping[int, Member]:
         """Flower's node id -> member, of all that may connect."""
@@ -169,7 +206,7 @@ class Link:
         context = Context(run_id, TaskIdentity.node_id, {}, RecordDict(), {})
         status = SubStatus.FAILED
         try:
-            app(_StateGrid(self._state, run), context)
+            app(_StateGrid(self._state, run, self._ring), context)
             status = SubStatus.COMPLETED
         finally:
             self._task = None
@@ -215,9 +252,10 @@ class _StateGrid(Grid):
     to; when that has been replaced, the ask is answered with an error, as Flower does for an offline node.
     """
 
-    def __init__(self, state: LinkState, run: Run) -> None:
+    def __init__(self, state: LinkState, run: Run, ring: Callable[[int], None]) -> None:
         self._state = state
         self._run = run
+        self._ring = ring
         self._asks: dict[str, _Ask] = {}
         self._arriving: dict[str, str] = {}
 
@@ -249,9 +287,16 @@ class _StateGrid(Grid):
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Replies that have arrived whole, and an error for each message that was lost."""
         wanted = {i for i in message_ids if i in self._asks}
-        lost = {i for i in wanted if self._session(self._asks[i].message.metadata.dst_node_id) != self._asks[i].session}
-        replies = [self._lost(i) for i in sorted(lost)]
-        fresh = wanted - lost - self._arriving.keys()
+        replies: list[Message] = []
+        for asked in sorted(wanted):
+            # Flower is asked last: once a node has gone, it gives an error in the place of what the node had sent.
+            if (stored := self._stored(asked)) is not None:
+                self._arriving[asked] = stored
+            if asked in self._arriving and (whole := self._whole(asked)) is not None:
+                replies.append(whole)
+            elif self._is_lost(self._asks[asked]):
+                replies.append(self._lost(asked))
+        fresh = wanted & self._asks.keys() - self._arriving.keys()
         for reply in self._state.get_message_res(message_ids=fresh, run_id=self._run.run_id) if fresh else ():
             asked = reply.metadata.reply_to_message_id
             if reply.has_error():
@@ -259,10 +304,14 @@ class _StateGrid(Grid):
                 replies.append(reply)
             else:
                 self._arriving[asked] = reply.metadata.message_id
-        for asked in sorted(self._arriving.keys() & (wanted - lost)):
-            if (whole := self._whole(asked)) is not None:
-                replies.append(whole)
         return replies
+
+    def _stored(self, asked: str) -> str | None:
+        """Which reply Flower holds for a message, whether or not it is whole."""
+        state: Any = self._state
+        with state.lock:
+            found: str | None = state.message_ins_id_to_message_res_id.get(asked)
+        return found
 
     def _push(self, message: Message) -> str:
         """Store a message and its parts."""
@@ -272,13 +321,15 @@ class _StateGrid(Grid):
             tree, parts = get_object_tree(message), get_all_nested_objects(message)
             session = self._state.start_session(self._run.run_id)
             bare = remove_content_from_message(message)
-            ask = _Ask(message=bare, session=self._session(message.metadata.dst_node_id))
+            ask = _Ask(message=bare, session=_session(self._state, message.metadata.dst_node_id))
             stored, missing = self._state.store_message_and_object_tree(bare, tree, session)
             if not stored:
                 return ""
             for part in missing:
                 self._state.store_object(self._run.run_id, session, part, parts[part].deflate())
         self._asks[message_id] = ask
+        # Only now is the message whole: its parts travel with it.
+        self._ring(message.metadata.dst_node_id)
         return message_id
 
     def _whole(self, asked: str) -> Message | None:
@@ -317,10 +368,123 @@ class _StateGrid(Grid):
         self._arriving.pop(asked, None)
         self._state.delete_messages({asked})
 
-    def _session(self, node_id: int) -> str | None:
-        """Since when a node has been connected without a break."""
-        nodes = self._state.get_node_info(node_ids=[node_id])
-        return str(nodes[0].last_activated_at) if nodes else None
+    def _is_lost(self, ask: _Ask) -> bool:
+        """Whether the connection that a message was sent to has been replaced."""
+        return _session(self._state, ask.message.metadata.dst_node_id) != ask.session
+
+
+class _Desk:
+    """What the courier has to know of Flower; see `fedserver.courier.Desk`.
+
+    Flower's own way from the network to its handlers costs several times what the handlers do. So they are
+    called here, after Flower's own authentication.
+    """
+
+    def __init__(self, state: LinkState, app: Any) -> None:
+        self._state = state
+        self._app = app
+
+    def admit(self, scope: Scope, request: bytes) -> Ticket | int:
+        """A ticket for whoever proves by its transport key to be the node that it says it is."""
+        asked = self._authenticated(scope, PullMessagesRequest, request)
+        if isinstance(asked, int):
+            return asked
+        return Ticket(node=asked.node.node_id, session=_session(self._state, asked.node.node_id) or "", request=request)
+
+    def look(self, ticket: Ticket) -> bytes | None:
+        """What Flower has for a node now, then each part in the order of the message's tree.
+
+        Parts that are too large to travel are empty, and have to be fetched. Where all travel they are
+        forgotten here, as if the node had confirmed them: if they do not arrive, the node connects again, and
+        the coordinator asks again.
+        """
+        if not self._is_connected(ticket):
+            return None
+        asked = PullMessagesRequest.FromString(ticket.request)
+        answer = fleet_handlers.pull_messages(asked, self._state, self._state.object_store)
+        if not answer.messages_list:
+            return b""
+        metadata = answer.messages_list[0].metadata
+        parts, size = list[bytes](), 0
+        for part in iterate_object_tree(answer.message_object_trees[0]):
+            content = self._state.get_object(metadata.run_id, part.object_id) or b""
+            size += len(content)
+            parts.append(content if size <= _TOGETHER_BYTES else b"")
+        if all(parts):
+            self._state.object_store.delete(metadata.message_id)
+        return frames.join([answer.SerializeToString(), *parts])
+
+    def nothing(self) -> bytes:
+        """No message."""
+        return frames.join([PullMessagesResponse().SerializeToString()])
+
+    def keep(self, scope: Scope, request: bytes, parts: Sequence[bytes]) -> bytes | int:
+        """Keep a reply and its parts; what is not what it should be stays wanted.
+
+        Returns:
+            Flower's answer with the parts that are still wanted, and how many were kept.
+        """
+        asked = self._authenticated(scope, PushMessagesRequest, request)
+        if isinstance(asked, int):
+            return asked
+        try:
+            told = fleet_handlers.push_messages(asked, self._state)
+            names = [part.object_id for part in iterate_object_tree(asked.message_object_trees[0])]
+        except FlowerError as error:
+            spec = API_ERROR_MAP.get(error.code)
+            return 500 if spec is None else int(spec.http_status_code)
+        except _MALFORMED:
+            return 400
+        run_id, wanted = asked.messages_list[0].metadata.run_id, set(told.objects_to_push)
+        before = len(wanted)
+        for name, content in zip(names, parts, strict=False):
+            if name in wanted and content and self._is_kept(run_id, told.session_id, name, content):
+                wanted.discard(name)
+        del told.objects_to_push[:]
+        told.objects_to_push.extend(sorted(wanted))
+        return frames.join([told.SerializeToString(), str(before - len(wanted)).encode()])
+
+    def gone(self, ticket: Ticket) -> None:
+        """Not connected any more, unless it has come back meanwhile."""
+        if self._is_connected(ticket):
+            self._state.deactivate_node(ticket.node)
+
+    def leaver(self, request: bytes) -> int:
+        """Who has left."""
+        return int(DeactivateNodeRequest.FromString(request).node_id)
+
+    def _authenticated(self, scope: Scope, kind: type[R], request: bytes) -> R | int:
+        """A request by the node that it names, or the status to refuse it with."""
+        try:
+            asked: R = kind.FromString(request)
+        except DecodeError:
+            # As to a stranger, whoever it is.
+            return 401
+        caller = Request({**scope, "app": self._app, "state": {}})
+        caller.state.protobuf_request = asked
+        try:
+            authenticate_node(caller)
+        except HTTPException as error:
+            return error.status_code
+        return asked
+
+    def _is_kept(self, run_id: int, session: str, name: str, content: bytes) -> bool:
+        """Store one part, as when it is brought by itself."""
+        try:
+            return self._state.store_object(run_id, session, name, content)
+        except _MALFORMED:
+            return False
+
+    def _is_connected(self, ticket: Ticket) -> bool:
+        """Whether a node's connection is still the one that it asked by."""
+        nodes = self._state.get_node_info(node_ids=[ticket.node], statuses=["online"])
+        return bool(nodes) and str(nodes[0].last_activated_at) == ticket.session
+
+
+def _session(state: LinkState, node_id: int) -> str | None:
+    """Since when a node has been connected without a break."""
+    nodes = state.get_node_info(node_ids=[node_id])
+    return str(nodes[0].last_activated_at) if nodes else None
 
 
 def _config() -> SuperLinkLifespanConfig:

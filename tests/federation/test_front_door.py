@@ -5,7 +5,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,13 +15,17 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from flwr.app import ConfigRecord, Context, Message, RecordDict
+from flwr.proto.fleet_pb2 import PullMessagesRequest
 from flwr.serverapp import Grid
+from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from fedclient.link import connect
+from fedcore import frames
 from fedcore.errors import LinkError, TrustError
 from fedcore.identity import SigningIdentity
 from fedserver.app import make_server_app
 from fedserver.cohort import Member
+from fedserver.courier import GIVE, HOLD_S, TAKE
 from fedserver.door import BODY_LIMIT_BYTES, PATHS
 from fedserver.link import Link, open_link
 from fedserver.pki import Authority
@@ -184,7 +188,7 @@ def test_message_and_answer_pass_whole_and_are_counted(house: House) -> None:
                 stated.extend(getattr(request, "clientapp_runtime_list", ()))
                 return call(ask, request)
 
-            link._call = watched  # type: ignore[method-assign]
+            link._call = watched  # type: ignore[method-assign, assignment]
             while (message := link.receive()) is None:
                 time.sleep(0.02)
             assert link.send(Message(reversed_content(message), reply_to=message))
@@ -238,6 +242,124 @@ def test_message_of_a_node_that_was_replaced_is_answered_with_an_error(house: Ho
 
     house.link.run(make_server_app(run))
     assert [e.has_error() for e in errors] == [True]
+
+
+def test_message_reaches_a_node_that_waits_at_once(house: House) -> None:
+    asked_at: list[float] = []
+    heard_at: list[float] = []
+    waiting = threading.Event()
+
+    def work() -> None:
+        with connect(house.address, ca_pem=house.authority.pem, key=house.key) as link:
+            waiting.set()
+            while link.receive() is None:
+                pass
+            heard_at.append(time.monotonic())
+
+    def run(grid: Grid, context: Context) -> None:
+        (node_id,) = wait_for_node(grid)
+        assert waiting.wait(10)
+        time.sleep(1.0)
+        asked_at.append(time.monotonic())
+        assert all(grid.push_messages([Message(RecordDict(), node_id, "train", ttl=60)]))
+        thread.join(timeout=20)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    house.link.run(make_server_app(run))
+    assert heard_at[0] - asked_at[0] < HOLD_S / 4, "the held call is let go, not timed out"
+
+
+def test_nothing_to_say_is_held_back_and_costs_few_calls(house: House) -> None:
+    with connect(house.address, ca_pem=house.authority.pem, key=house.key) as link:
+        before, started = house.link.traffic()[0], time.monotonic()
+        assert link.receive() is None
+        assert time.monotonic() - started > HOLD_S * 0.9
+        assert house.link.traffic()[0] - before < 1000
+
+
+def test_node_that_stops_is_let_go_of_its_held_call(house: House) -> None:
+    stop = threading.Event()
+    with connect(house.address, ca_pem=house.authority.pem, key=house.key, stop=stop) as link:
+        threading.Timer(0.3, stop.set).start()
+        started = time.monotonic()
+        assert link.receive() is None
+        assert time.monotonic() - started < HOLD_S / 2
+        assert "a" not in house.link.connected()
+
+
+def test_node_whose_held_call_breaks_off_is_offline_at_once(house: House) -> None:
+    with connect(house.address, ca_pem=house.authority.pem, key=house.key) as link:
+        threading.Timer(0.5, lambda: cut(link)).start()
+        assert "a" in house.link.connected()
+        with pytest.raises(LinkError):
+            link.receive()
+    end = time.monotonic() + HOLD_S / 2
+    while "a" in house.link.connected():
+        assert time.monotonic() < end, "its heartbeat would have lapsed after 20 s"
+        time.sleep(0.02)
+
+
+def cut(link: Any) -> None:
+    """Break a node's connections as a power cut would: without a word. Its heart stops too."""
+    link._stop.set()
+    link._broken = LinkError("cut")
+    for connection in link._client._client._transport._pool.connections:
+        stream = connection._connection._network_stream
+        stream.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+
+
+def test_reply_of_garbage_parts_is_told_what_is_missing_and_harms_nobody(house: House) -> None:
+    answers: list[Message] = []
+
+    def work() -> None:
+        with connect(house.address, ca_pem=house.authority.pem, key=house.key) as link:
+            while (message := link.receive()) is None:
+                pass
+            honest = frames.join
+
+            def frames_of(parts: Iterable[bytes]) -> bytes:
+                request, *rest = parts
+                return honest([request, *(b"garbage" for _ in rest)])
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("fedclient.link.frames.join", frames_of)
+                # What was refused together is asked for one by one, and then it is right.
+                assert link.send(Message(message.content, reply_to=message))
+
+    def run(grid: Grid, context: Context) -> None:
+        (node_id,) = wait_for_node(grid)
+        content = RecordDict({"r": ConfigRecord({"b": b"x"})})
+        asked = list(grid.push_messages([Message(content, node_id, "train", ttl=60)]))
+        end = time.monotonic() + 30
+        while not answers and time.monotonic() < end:
+            answers.extend(grid.pull_messages(asked))
+            house.link.sleep(0.1)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    house.link.run(make_server_app(run))
+    thread.join(timeout=20)
+    assert [dict(a.content["r"]) for a in answers] == [{"b": b"x"}]
+
+
+def test_parts_that_are_too_large_to_travel_together_are_fetched(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fedserver.link._TOGETHER_BYTES", 1000)
+    monkeypatch.setattr("fedclient.link._TOGETHER_BYTES", 1000)
+    test_message_and_answer_pass_whole_and_are_counted(house)
+
+
+@pytest.mark.parametrize("path", [TAKE, GIVE])
+def test_calls_of_ours_need_the_nodes_own_key(house: House, path: str) -> None:
+    stranger = ec.generate_private_key(ec.SECP384R1())
+    with connect(house.address, ca_pem=house.authority.pem, key=house.key) as link:
+        link._client._interceptors = (NodeAuthHttpInterceptor(stranger, stranger.public_key()),)
+        with pytest.raises(LinkError, match="does not let this node in"):
+            link._frames(path, PullMessagesRequest(node=link._node), frames.join([b""]))
+        link._client._interceptors = ()
+        with pytest.raises(LinkError, match="does not let this node in"):
+            link._frames(path, PullMessagesRequest(node=link._node), b"")
+        link._client._interceptors = (NodeAuthHttpInterceptor(house.key, house.key.public_key()),)
 
 
 def wait_for_node(grid: Grid) -> list[int]:
