@@ -6,7 +6,7 @@ budget that nobody can trust.
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from fedclient.ledger import BudgetLimit
+from fedclient.peers import parse_peers
 from fedclient.records import Format
 from fedclient.settings import NAME, NodeFiles, NodeSettings
 from fedcore.enrolment import EnrolmentRequest
@@ -43,6 +44,9 @@ class NewNode:
     """None writes the value of `epsilon`."""
     relation: Relation = "add_or_remove_one"
     threads: int = 0
+    largest_honest_minimum: int | None = None
+    """None writes a comment: shared noise is refused."""
+    peers: tuple[str, ...] = ()
 
 
 def make_node(directory: Path, new: NewNode) -> NodeSettings:
@@ -69,6 +73,12 @@ def make_node(directory: Path, new: NewNode) -> NodeSettings:
         BudgetLimit(epsilon=epsilon, delta=new.delta)
         if not math.isfinite(epsilon):
             raise ConfigError("the budget's epsilon is out of range", expected="a finite number above 0")
+    if new.name in {peer.name for peer in parse_peers(new.peers)}:
+        raise ConfigError(
+            f"a peer has this institution's own name, {new.name}", do="leave it out: a node knows itself by its key"
+        )
+    if new.largest_honest_minimum is not None and new.largest_honest_minimum < 1:
+        raise ConfigError("the largest honest minimum is out of range", expected="a whole number from 1")
     directory.mkdir(parents=True, exist_ok=True)
     SigningIdentity.generate().save(files.identity)
     write_private(files.flower_key, _new_flower_key())
@@ -104,6 +114,23 @@ def _new_flower_key() -> bytes:
 def _per_year(new: NewNode) -> float:
     """The most within a year; without a limit of its own, that of all years."""
     return new.epsilon if new.epsilon_per_year is None else new.epsilon_per_year
+
+
+def _shared_noise(new: NewNode, text: Callable[[str | list[str]], str]) -> list[tuple[str, str]]:
+    """Whether others may carry a part of the noise, and who they are; comments where nothing was decided."""
+    most, peers = new.largest_honest_minimum, list(new.peers)
+    return [
+        (
+            "# largest_honest_minimum = 3" if most is None else f"largest_honest_minimum = {most}",
+            "left out: shared noise is refused; n: a job may assume that up to n",
+        ),
+        ("", "institutions in a masked sum are honest, and each adds 1/sqrt(n) of the noise"),
+        (
+            f"peers = {text(peers)}" if peers else '# peers = ["st-anne=1a2b-..."]',
+            "institutions whose fingerprint you compared with their own operators;",
+        ),
+        ("", "in a job that shares noise all others count as colluding with the coordinator"),
+    ]
 
 
 def _toml(new: NewNode) -> str:
@@ -145,6 +172,7 @@ def _toml(new: NewNode) -> str:
         ("largest_rank = 64", ""),
         (f"largest_delta = {new.delta!r}", ""),
         ('samplers = ["poisson"]', '"truncated_poisson" too: it needs a public bound on the number of units'),
+        *_shared_noise(new, text),
         ("hours = []", 'when rounds may start, such as ["Mon-Fri 20:00-06:00"]; empty: at any time'),
         ('timezone = ""', 'of these hours, such as "Europe/Berlin"; empty: the machine\'s own'),
         ('approval = "none"', '"job" or "round": a person must approve with \'concordat node approve\''),

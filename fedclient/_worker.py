@@ -1,4 +1,4 @@
-"""The worker of a node: one process that loads the base model once and answers plans one after another.
+"""The worker of a node: one process that loads the base model once and answers messages one after another.
 
 The supervisor in `node.py` holds the connection, this process holds records and model. They share a pipe
 on which envelopes, progress and faults travel; no record, text or number computed from one does.
@@ -50,7 +50,7 @@ class Stepped:
 
 @dataclass(frozen=True, kw_only=True)
 class Replied:
-    """A plan's answer, or that a receipt came."""
+    """The answer to a plan or to a question of a masked sum, or that a receipt came."""
 
     envelope: Envelope
 
@@ -93,7 +93,7 @@ class Worker:
         return self._process.is_alive()
 
     def ask(self, envelope: Envelope) -> None:
-        """Hand it a plan or a receipt."""
+        """Hand it a plan, a question of a masked sum or a receipt."""
         self._pipe.send(envelope)
 
     def next(self, timeout_s: float) -> Event | None:
@@ -157,7 +157,9 @@ def _end_with_parent() -> None:
 
 
 def _announce(envelope: Envelope, institution: Institution, pipe: Connection) -> None:
-    """Say which round begins; what cannot be read is for the session to refuse."""
+    """Say which round begins; what cannot be read is for the session to refuse, and all but plans is quick."""
+    if envelope.kind != "plan":
+        return
     try:
         plan, _ = read_plan(envelope, institution.coordinator)
     except ConcordatError:

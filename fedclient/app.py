@@ -22,7 +22,7 @@ _STYPE = "concordat.bytes"
 
 
 def make_client_app(institution: Callable[[Context], Institution]) -> ClientApp:
-    """A ClientApp that answers a plan, or takes a receipt, with `session.run_round`.
+    """A ClientApp that answers a plan or a question of a masked sum, or takes a receipt, with `session.run_round`.
 
     Args:
         institution: Finds or builds the institution that a node stands for.

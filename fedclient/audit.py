@@ -2,8 +2,10 @@
 
 A node runs it before it spends anything. Canaries with gradients far above the clip norm are grouped,
 sampled, clipped, summed, noised and stepped on by the very code that trains; SGD at rate 1 shows the noised
-sum. From it come a lower bound on epsilon and, layer by layer, the clip norm and the noise that really
-held. What contradicts the plan raises. Everything here is made up: no record, no model, no budget is used.
+sum. Of joint steps the sum itself is seen: where noise is shared, the total in the ring over just as many
+institutions as must be honest, each with its share. From it come a lower bound on epsilon and, layer by layer,
+the clip norm and the noise that really held. What contradicts the plan raises. Everything here is made up: no
+record, no model, no budget is used.
 
 All checks together raise on honest code with a chance of at most `FALSE_ALARM`. Noise is measured to about
 2 % and the shift of a unit to better than 1 % at noise multipliers near 1, so halved noise, a layer without
@@ -21,29 +23,22 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from fedclient import accountant
-from fedclient._canaries import GROUPS, LAYERS, CanaryGradients, grouped, made_up_records
+from fedclient._canaries import LAYERS, grouped, made_up_records
+from fedclient._observation import Observation, full_batches, observe, observe_joint, parts_of
 from fedclient.dataset import PrivateDataset
-from fedclient.step import train
 from fedcore.errors import PrivacyError
 from fedcore.privacy.accounting import DpEvent
-from fedcore.privacy.audit import (
-    GaussianForm,
-    batch_sizes_p_value,
-    correlation_p_value,
-    gaussian_epsilon,
-    gaussian_form,
-    rate_interval,
-)
+from fedcore.privacy.audit import batch_sizes_p_value, correlation_p_value, gaussian_epsilon, rate_interval
+from fedcore.privacy.integer_noise import IntegerNoiseSource, SecureIntegerNoise
 from fedcore.privacy.noise import NoiseSource, SecureNoise, UnsafeNoNoise
 from fedcore.privacy.plan import PrivacyPlan
 from fedcore.privacy.sampling import IntArray, RandomSource, SystemRandom
-from fedcore.round import Optimiser
 
 __all__ = [
     "CONFIDENCE",
@@ -54,6 +49,8 @@ __all__ = [
     "epsilon_lower",
     "full_batches",
     "observe",
+    "observe_joint",
+    "parts_of",
     "require_independent",
     "require_mechanism",
     "require_sampling",
@@ -67,6 +64,9 @@ CONFIDENCE = 1 - FALSE_ALARM / 2
 
 _CHECK = FALSE_ALARM / 2 / 256
 """False alarms of one check; an audit has fewer than 256, and the bound takes the other half."""
+
+_VECTORS = 24
+"""Of institutions, in all sums of shared noise together; but two sums at least have all that they need."""
 
 _ROUNDING = 1e-5
 """Parameters are float32: a plan without noise is met to about 1e-7."""
@@ -93,44 +93,15 @@ class AuditedBound:
         return epsilon_lower(self.noise_multiplier_upper, privacy, steps=steps, rate=self.sampling_rate_lower)
 
 
-@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
-class Observation:
-    """The noised sums of some steps over canaries, in clip norms.
-
-    Args:
-        outputs: One row a step.
-        designs: What the canaries of the step add up to if each has norm 1.
-        plain: Steps whose clip norm is the plan's own: with the adaptive rule, the first of each round.
-    """
-
-    outputs: npt.NDArray[np.float64]
-    designs: npt.NDArray[np.float64]
-    plain: npt.NDArray[np.bool_]
-
-    def form(self, *, confidence: float, steps: slice | npt.NDArray[np.bool_] = slice(None)) -> GaussianForm:
-        """Shift and noise of some steps."""
-        return gaussian_form(self.outputs[steps], self.designs[steps], confidence=confidence)
-
-    def of_layer(self, layer: int, *, confidence: float) -> GaussianForm:
-        """Shift and noise of one layer, over the plain steps."""
-        part = _parts()[layer]
-        return gaussian_form(
-            self.outputs[self.plain][:, part], self.designs[self.plain][:, part], confidence=confidence
-        )
-
-    def noise(self) -> list[npt.NDArray[np.float64]]:
-        """The silent coordinates of each step and layer, in the order in which noise was drawn."""
-        return [row[part][GROUPS:] for row in self.outputs for part in _parts()]
-
-
 def audit_step(
     privacy: PrivacyPlan,
     *,
     steps: int,
-    noise: NoiseSource | None = None,
+    noise: NoiseSource | IntegerNoiseSource | None = None,
     source: RandomSource | None = None,
     canaries: int = 512,
     rounds: int = 3,
+    joint: bool = False,
 ) -> AuditedBound:
     """Measure what `steps` steps of a plan really cost at least; refuse a step that breaks the plan.
 
@@ -142,29 +113,43 @@ def audit_step(
         steps: What the bound is for: steps of a round, or of a job.
         noise: What will be trained with; the live source of the plan's mechanism if None.
         source: Of sampling; the system's if None.
-        canaries: Made-up units; more of them measure the shift of one the better.
+        canaries: Made-up units; more of them measure the shift of one the better. At least one an institution.
         rounds: Calls of the training code; more of them measure the noise the better.
+        joint: Whether the plan is one of joint steps; where it shares its noise it always is. Up to 16 institutions
+            that share it take about as long as local steps; more take longer by their number.
     Raises:
         PrivacyError: The bound is above the accountant's epsilon for the same steps, the noise, clipping or
             sampling contradicts the plan, or noise repeats.
     Reference: Nasr et al. 2023, arXiv:2302.07956 (white-box canaries); the bound is exact for the Gaussian
         mechanism, and an explicit attack under sampling.
     """
-    noise = noise or (SecureNoise() if privacy.is_private else UnsafeNoNoise())
+    noise = noise or _live(privacy)
     source = source or SystemRandom()
+    institutions = privacy.honest_minimum or 1
+    canaries = max(canaries, institutions)
     data = grouped(made_up_records(canaries))
     if len(data) != canaries:
         raise PrivacyError("units are not grouped as they should be", expected=str(canaries), got=str(len(data)))
-    whole = observe(full_batches(privacy), data, rounds=rounds, noise=noise, source=source)
+
+    def seen(plan: PrivacyPlan, units: PrivateDataset, *, rounds: int, sums: int) -> Observation:
+        if not (joint or privacy.shares_noise):
+            return observe(plan, units, rounds=rounds, noise=cast(NoiseSource, noise), source=source)
+        alone = replace(plan, steps_per_round=1)
+        return observe_joint(alone, parts_of(units, institutions), rounds=sums, noise=noise, source=source)
+
+    whole = seen(full_batches(privacy), data, rounds=rounds, sums=max(2, min(2 * rounds, _VECTORS // institutions)))
     require_mechanism(whole, privacy)
+    series = whole.noise()
     if privacy.sampling_rate < 1:
         few = PrivateDataset(data.units[: privacy.largest_units])
-        sampled = observe(replace(privacy, steps_per_round=4), few, rounds=1, noise=noise, source=source)
-        require_independent([*whole.noise(), *sampled.noise()])
+        four = privacy if privacy.shares_noise else replace(privacy, steps_per_round=4)
+        sampled = seen(four, few, rounds=1, sums=max(1, min(4, _VECTORS // 3 // institutions)))
+        series += sampled.noise()
         if np.any(sampled.designs[sampled.plain]):
             require_mechanism(sampled, privacy)
-    else:
-        require_independent(whole.noise())
+    require_independent(series)
+    if institutions > 1:
+        require_independent(whole.noise_of_shares())
     rate = require_sampling(privacy, source=source)
     # Two statements make the bound, so each has half of its chance to fail.
     form = whole.form(confidence=(1 + CONFIDENCE) / 2, steps=whole.plain)
@@ -187,55 +172,11 @@ def audit_step(
     return bound
 
 
-def full_batches(privacy: PrivacyPlan) -> PrivacyPlan:
-    """The plan with every unit in each of two steps: what shows noise and clipping best."""
-    return replace(
-        privacy,
-        sampling_rate=1.0,
-        sampler="poisson",
-        batch_limit=None,
-        largest_units=None,
-        steps_per_round=2,
-    )
-
-
-def observe(
-    privacy: PrivacyPlan, data: PrivateDataset, *, rounds: int, noise: NoiseSource, source: RandomSource
-) -> Observation:
-    """Run the real training code over canaries and write down the noised sum of every step.
-
-    Args:
-        privacy: Rounds of its steps are run.
-        data: Canaries, grouped.
-        rounds: Calls of `train`.
-        noise: As in training.
-        source: Of sampling.
-    """
-    gradients = CanaryGradients(max(privacy.clip_norm_l2, privacy.clipping.stability or 0.0))
-    outputs, designs = [], []
-    before = gradients.read()
-
-    def read(_done: int, _steps: int) -> None:
-        nonlocal before
-        now = gradients.read()
-        outputs.append((before - now) * (privacy.expected_batch_units / privacy.clip_norm_l2))
-        designs.append(gradients.design())
-        before = now
-
-    for _ in range(rounds):
-        train(
-            gradients.adapted,
-            data,
-            privacy,
-            Optimiser(name="sgd", learning_rate=1.0),
-            batches=privacy.batches(len(data), source),
-            noise=noise,
-            micro_batch=64,
-            report=read,
-            gradients=gradients,
-        )
-    plain = np.arange(len(outputs)) % (privacy.steps_per_round if privacy.clipping.rule == "adaptive" else 1) == 0
-    return Observation(outputs=np.stack(outputs), designs=np.stack(designs), plain=plain)
+def _live(privacy: PrivacyPlan) -> NoiseSource | IntegerNoiseSource:
+    """The source of a live institution."""
+    if privacy.shares_noise:
+        return SecureIntegerNoise()
+    return SecureNoise() if privacy.is_private else UnsafeNoNoise()
 
 
 def require_mechanism(seen: Observation, privacy: PrivacyPlan) -> None:
@@ -258,7 +199,7 @@ def require_mechanism(seen: Observation, privacy: PrivacyPlan) -> None:
             )
         if not form.noise_std.high >= wanted * (1 - _ROUNDING):
             raise _too_little_noise(f"layer {layer + 1} has", wanted, form.noise_std.estimate)
-        if form.noise_std.low > wanted * (1 + _ROUNDING) + _ROUNDING:
+        if form.noise_std.low > wanted * seen.price * (1 + _ROUNDING) + _ROUNDING:
             warnings.warn(f"layer {layer + 1} has more noise than the plan asks for", stacklevel=3)
         if form.shift.high < 0.99:
             warnings.warn(f"units move layer {layer + 1} by less than the clip norm allows", stacklevel=3)
@@ -383,9 +324,3 @@ def epsilon_lower(noise_multiplier: float, privacy: PrivacyPlan, *, steps: int, 
         relation=privacy.unit.relation,
     )
     return accountant.floor([event], privacy.delta)
-
-
-def _parts() -> list[slice]:
-    """Where each layer lies in a row."""
-    ends = np.cumsum([math.prod(shape) for shape, _ in LAYERS]).tolist()
-    return [slice(a, b) for a, b in zip([0, *ends[:-1]], ends, strict=True)]

@@ -64,6 +64,16 @@ def init(
     format: Annotated[str, typer.Option(help="auto, jsonl, csv, parquet or fhir.")] = "auto",
     field: Annotated[list[str] | None, typer.Option(help="TASKFIELD=COLUMN where the names differ.")] = None,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to torch.")] = 0,
+    largest_honest_minimum: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Accept noise that N honest institutions share; by default none is shared."),
+    ] = None,
+    peer: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FINGERPRINT", help="An institution whose fingerprint you compared with its operator."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Make a node's keys and its commented node.toml. Nothing that exists is overwritten."""
@@ -90,6 +100,8 @@ def init(
             epsilon_per_year=epsilon_per_year,
             relation=_relation(relation),
             threads=threads,
+            largest_honest_minimum=largest_honest_minimum,
+            peers=tuple(peer or ()),
         ),
     )
     value = {
@@ -104,6 +116,9 @@ def init(
         "epsilon_per_year": settings.limit.epsilon_per_year,
         "delta": settings.limit.delta,
         "tasks": list(settings.policy.tasks),
+        "largest_honest_minimum": settings.policy.largest_honest_minimum,
+        "peers": list(settings.policy.peers),
+        "peer": settings.policy.own,
     }
 
     def human() -> None:
@@ -112,6 +127,7 @@ def init(
             f"It protects {settings.unit.describe()}, up to epsilon {epsilon:g} at delta {delta:g}, over all jobs."
         )
         typer.echo(f"Tasks it allows: {', '.join(settings.policy.tasks)}. Read {settings.files.settings} once.")
+        typer.echo(f"To its peers it is {settings.policy.own}")
         typer.echo("Next: get coordinator.json from the coordinator's operator, then")
         typer.echo(f"  concordat node enrol coordinator.json --dir {directory}")
 
@@ -190,6 +206,7 @@ def status(directory: Directory = Path(), as_json: Json = False) -> None:
     value = {
         "name": settings.name,
         "fingerprint": enrolment_request(settings).fingerprint,
+        "peer": settings.policy.own,
         "coordinator": None if card is None else {"name": card.name, "address": card.address},
         "running": _running(files.status),
         "dataset": own["dataset"],
@@ -199,7 +216,7 @@ def status(directory: Directory = Path(), as_json: Json = False) -> None:
     }
 
     def human() -> None:
-        typer.echo(f"{settings.name}, fingerprint {value['fingerprint']}")
+        typer.echo(f"{settings.name}, fingerprint {value['fingerprint']}; to its peers {value['peer']}")
         typer.echo("coordinator: " + ("none is pinned" if card is None else f"{card.name} at {card.address}"))
         words = [f"{k} {v}" for k, v in value["running"].items() if v not in (None, "")]
         typer.echo("node: " + (", ".join(words) or "has not run here"))
@@ -220,8 +237,12 @@ def check(directory: Directory = Path(), as_json: Json = False) -> None:
     settings = NodeSettings.load(directory)
     units, tasks = _count(settings)
     leaves = [
-        "the noised change of the adapter's tensors that a plan trains",
-        "a privacy spend: unit, relation, epsilon, delta, rounds, events, accountant, where randomness comes from",
+        "the noised change of the adapter's tensors that a plan trains; in a joint step the noised sum of one batch's"
+        " clipped gradients instead",
+        "either one behind a mask where the plan says so, with a public key for the job and, sealed for the other"
+        " institutions, shares of the mask",
+        "a privacy spend: unit, relation, epsilon, delta, rounds, events, accountant, where randomness comes from,"
+        " and what shared noise assumes",
         "what the self-audit measured on made-up gradients",
         "job, round, digest of the plan and this institution's name, signed",
         "the hash of the newest ledger entry, salted, and a tag of the data set that only this node can read",

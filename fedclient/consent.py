@@ -13,13 +13,14 @@ False
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
 from domains.base import task_digest
 from fedclient.hours import Hours
+from fedclient.peers import FINGERPRINT, Peer, parse_peers, unknown
 from fedcore.adapter import AdapterSchema
 from fedcore.errors import ConfigError, PlanRefused
 from fedcore.privacy.accounting import SAMPLERS
@@ -34,7 +35,6 @@ ApprovalRule = Literal["none", "job", "round"]
 WAITING = ("approval_pending", "outside_hours")
 """Codes of what may be accepted later as it stands."""
 
-_FINGERPRINT = re.compile(r"[0-9a-f]{4}(-[0-9a-f]{4}){7}")
 _TASK = re.compile(r"(?P<name>[^@\s]+)(@(?P<digest>[0-9a-f]{64}))?")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -90,6 +90,11 @@ class LocalPolicy:
         largest_rank: Largest LoRA rank, >= 1.
         largest_delta: Largest delta that a plan may state, in (0, 1).
         samplers: How a plan may draw its batches.
+        largest_honest_minimum: How many honest institutions shared noise may assume at most, >= 1; None refuses
+            shared noise.
+        peers: "name=fingerprint" of each institution whose operator this one's compared fingerprints with; the
+            other members of a plan that shares noise count as colluders.
+        own: "name=fingerprint" of this institution, which it need not compare; empty: only `peers` are known.
         hours: When a round may start.
         approval: What a person must approve.
         digest_of: Digest of an installed task.
@@ -108,6 +113,9 @@ class LocalPolicy:
     largest_rank: int
     largest_delta: float
     samplers: tuple[str, ...] = ("poisson",)
+    largest_honest_minimum: int | None = None
+    peers: tuple[str, ...] = ()
+    own: str = ""
     hours: Hours = field(default_factory=Hours)
     approval: ApprovalRule = "none"
     digest_of: Callable[[str], str] = field(default=task_digest, repr=False, compare=False)
@@ -127,15 +135,28 @@ class LocalPolicy:
         for name, form, expected in (
             ("tasks", _TASK, "a task's name, or name@digest as 'concordat node policy show' prints it"),
             ("bases", _DIGEST, "64 hexadecimal characters, as 'concordat model list' prints them"),
-            ("coordinators", _FINGERPRINT, "a fingerprint of eight groups, as 'concordat node enrol' prints it"),
+            ("coordinators", FINGERPRINT, "a fingerprint of eight groups, as 'concordat node enrol' prints it"),
         ):
             for entry in getattr(self, name):
                 if form.fullmatch(entry) is None:
                     raise ConfigError(f"policy: an entry of {name} cannot be read", expected=expected, got=repr(entry))
         if not self.samplers or not set(self.samplers) <= set(SAMPLERS):
             raise ConfigError("policy: samplers cannot be used", expected="some of " + ", ".join(SAMPLERS))
+        most = self.largest_honest_minimum
+        if most is not None and (type(most) is not int or most < 1):
+            raise ConfigError(
+                "policy: largest_honest_minimum is out of range",
+                expected="a whole number from 1, or the key left out",
+                got=repr(most),
+            )
+        self._known()
         if self.approval not in ("none", "job", "round"):
             raise ConfigError("policy: approval is not known", expected="none, job or round", got=repr(self.approval))
+
+    def _known(self) -> tuple[Peer, ...]:
+        """Peers, and this institution where it is named."""
+        own = () if not self.own or self.own in self.peers else (self.own,)
+        return parse_peers((*self.peers, *own))
 
     @property
     def task_names(self) -> tuple[str, ...]:
@@ -157,7 +178,8 @@ class LocalPolicy:
             PlanRefused: The message names every bound that does not hold; `reason`, which the coordinator
                 learns, is the code of the first: "coordinator_not_allowed", "task_not_allowed",
                 "task_changed", "base_mismatch", "unit_mismatch", "sampler_not_allowed", "no_noise",
-                "noise_too_low", "clip_norm_too_large", "rank_too_large", "delta_too_large",
+                "noise_too_low", "honest_minimum_too_large", "peers_unknown", "clip_norm_too_large",
+                "rank_too_large", "delta_too_large",
                 "approval_pending" or "outside_hours".
         """
         found = self.findings(plan, coordinator=coordinator, now=now, approved=approved)
@@ -224,6 +246,9 @@ class LocalPolicy:
             allowed=f"at least {self.least_noise_multiplier:g}",
             holds=noise >= self.least_noise_multiplier if privacy.is_private else self.unsafe_allow_no_noise,
         )
+        if privacy.shares_noise:
+            yield self._honest_minimum(plan)
+            yield self._peers(plan)
         yield Finding(
             rule="clip_norm_l2",
             code="clip_norm_too_large",
@@ -263,6 +288,40 @@ class LocalPolicy:
             holds=self.hours.allow(now),
         )
 
+    def _honest_minimum(self, plan: JobPlan | RoundPlan) -> Finding:
+        """How many others the noise relies on."""
+        honest, sums, most = plan.privacy.honest_minimum, plan.sums, self.largest_honest_minimum
+        asked = f"{honest}"
+        if sums is not None:
+            asked += f" of {sums.parties}, threshold {sums.threshold}, colluders {sums.colluders}"
+        return Finding(
+            rule="honest_minimum",
+            code="honest_minimum_too_large",
+            asked=asked,
+            allowed="no shared noise" if most is None else f"at most {most}",
+            holds=most is not None and honest is not None and sums is not None and honest <= most,
+        )
+
+    def _peers(self, plan: JobPlan | RoundPlan) -> Finding:
+        """Whether few enough of those who mask together may be anybody."""
+        colluders = 0 if plan.sums is None else plan.sums.colluders
+        known = self._known()
+        if isinstance(plan, JobPlan):
+            # A job does not say who will be connected: this rule decides in each round.
+            strangers = sorted({*plan.institutions} - {p.name for p in known})
+            asked = "members are named in each round"
+            asked += f"; not known here: {_names(strangers)}" if strangers else ""
+            holds = True
+        else:
+            strangers = list(unknown(plan.members, known))
+            asked = f"not known here: {_names(strangers)}" if strangers else "all known here"
+            holds = bool(plan.members) and len(strangers) <= colluders
+            if self.own and unknown([m for m in plan.members if m[0] == Peer.parse(self.own).name] or [None], known):
+                asked, holds = f"this institution is not among the members with its own key; {asked}", False
+        return Finding(
+            rule="peers", code="peers_unknown", asked=asked, allowed=f"at most {colluders} unknown", holds=holds
+        )
+
     def _task(self, name: str) -> Finding:
         """Whether a task is listed and, where its digest is, unchanged."""
         digests = [t.partition("@")[2] for t in self.tasks if t.partition("@")[0] == name]
@@ -286,6 +345,12 @@ def plain(value: Any, limit: int = 80) -> str:
     text = value if isinstance(value, str) else repr(value)
     cut = text if len(text) <= limit else text[: limit - 1] + "…"
     return "".join(c if c.isprintable() else "?" for c in cut)
+
+
+def _names(names: Collection[Any]) -> str:
+    """A few names in words."""
+    shown = ", ".join(plain(n, 40) for n in [*names][:5])
+    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"
 
 
 def _ranks(schema: AdapterSchema) -> list[object]:

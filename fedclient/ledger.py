@@ -17,6 +17,9 @@ changed, removed, added or reordered entry breaks the chain and stops the node. 
 who may write the file can write a new one, or put back an older copy. That is what receipts are for: the
 coordinator signs the hashes of entries, and `receipts.py` finds those that this ledger lacks. Each
 dataset's page starts with a random salt, so that a hash that leaves tells nothing of what it is over.
+
+Masked sums. The file also keeps the sealed states of this institution as a party of masked sums, because a
+masked reply and the state that has used up its round must become durable together.
 """
 
 import secrets
@@ -30,6 +33,7 @@ from fedclient._book import Account, Approval, Book, JobAccount, Lost, Moment, P
 from fedclient._budget import Accountant, BudgetLimit, Reservation, require_affordable
 from fedclient._chain import Chain, Entry, tampered, to_json
 from fedclient._replies import KEPT_REPLIES
+from fedclient._sum_states import StateChange, SumStates
 from fedcore.errors import LedgerError, PlanRefused
 from fedcore.manifest import PrivacySpend
 from fedcore.privacy.accounting import DpEvent, merge
@@ -49,6 +53,7 @@ __all__ = [
     "Lost",
     "Moment",
     "Reservation",
+    "StateChange",
     "read_accounts",
 ]
 
@@ -65,6 +70,7 @@ class Ledger:
         self._chain = chain
         self._dataset = dataset
         self._cost = cost
+        self.sum_states = SumStates(chain)  # Of the institution, whichever dataset a job is about.
 
     @classmethod
     def open(
@@ -154,12 +160,13 @@ class Ledger:
             head=entry.hash,
         )
 
-    def commit(self, reservation: Reservation, reply: Envelope) -> None:
-        """Note that a reservation is answered, and keep the reply, in one transaction.
+    def commit(self, reservation: Reservation, reply: Envelope, *, sums: StateChange | None = None) -> None:
+        """Note that a reservation is answered, and keep reply and state of sums (`sums`), in one transaction.
 
         Raises:
             LedgerError: The reservation is not in this ledger.
             PlanRefused: "already_answered": another answer to the same plan was committed meanwhile.
+                "sum_state_changed": the party answered something else meanwhile.
         """
         with self._chain.transaction() as book:
             page = self._reserved(book, reservation)
@@ -174,6 +181,8 @@ class Ledger:
             }
             entry = self._chain.append(self._dataset, "commit", body)
             _replies.keep(self._chain.db, self._dataset, reservation.plan_digest, entry.seq, reply)
+            if sums is not None:
+                self.sum_states.replace(sums)
 
     def kept_reply(self, plan_digest: str) -> Envelope | None:
         """The reply that answered a plan, to be sent again at no cost; only the newest are kept.
@@ -243,7 +252,8 @@ class Ledger:
         """Enter again what was lost, each by its event: it was spent, so no limit holds it back.
 
         Guarantee: all or nothing. What the ledger holds by now is left out. Each entry states the epsilon
-        of everything that was re-entered with it.
+        of everything that was re-entered with it. A file that was put back from an older copy also holds older
+        states of masked sums, whose rounds may have been used since: they are let go.
 
         Raises:
             LedgerError: A dataset has no page here.
@@ -253,6 +263,8 @@ class Ledger:
             lost = [one for one in found if one.receipt.head not in book.hashes]
             if unknown := sorted({one.dataset for one in lost} - book.pages.keys()):
                 raise LedgerError(f"the ledger has no page for {unknown[0]}", do="report this as a fault")
+            if lost:
+                self.sum_states.forget()
             for dataset in dict.fromkeys(one.dataset for one in lost):
                 self._recover(book.pages[dataset], [one for one in lost if one.dataset == dataset])
 
@@ -302,6 +314,7 @@ class Ledger:
     def _enter(self, unit: PrivacyUnit, limit: BudgetLimit) -> None:
         """Start the dataset's page, or require that it is about the same promise."""
         with self._chain.transaction() as book:
+            self.sum_states.prepare()
             page = book.pages.get(self._dataset)
             if page is None:
                 body = {"unit": unit.key, "relation": unit.relation, "delta": limit.delta}

@@ -3,25 +3,31 @@
     trainer = Trainer(Base.load(path))
     update = trainer.train(plan, state, dataset, source=SystemRandom(), noise=SecureNoise())
 
-It turns a round's plan and state into an update. It knows nothing of budgets, signatures or the server.
+It turns a round's plan and state into an update, or where the plan has secure sums into an update's elements of
+their ring. It knows nothing of budgets, signatures, masks or the server.
 """
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal, final
+from typing import Literal, cast, final
+
+import numpy as np
 
 from domains.language import Adapted, Base
 from fedclient._fused import FusedGradients
 from fedclient._hooks import ExampleGradients
 from fedclient._proof import Gradients
 from fedclient.dataset import PrivateDataset
+from fedclient.joint import encoded_sum, noised_sum
 from fedclient.step import train
 from fedclient.update import AdapterUpdate
 from fedcore.adapter import AdapterState
-from fedcore.errors import BaseMismatch, ConfigError
+from fedcore.errors import BaseMismatch, ConfigError, PrivacyError
+from fedcore.privacy.integer_noise import IntegerNoiseSource
 from fedcore.privacy.noise import NoiseSource
 from fedcore.privacy.sampling import RandomSource
 from fedcore.round import RoundPlan
+from fedcore.secagg import RingArray
 
 __all__ = ["GradientRule", "Trainer"]
 
@@ -70,7 +76,10 @@ class Trainer:
         noise: NoiseSource,
         report: Callable[[int, int], None] | None = None,
     ) -> AdapterUpdate:
-        """Run one round's private steps from `state`; return new minus old of what the plan trains.
+        """Run one round of a plan without secure sums from `state`.
+
+        Returns:
+            New minus old of what the plan trains; in a joint round the noised sum of one step.
 
         Args:
             plan: Of the round; its privacy plan has been accepted and its cost reserved.
@@ -81,31 +90,118 @@ class Trainer:
             report: Told (steps done, steps) after each step.
         Raises:
             BaseMismatch: The plan or the state is of another base or schema.
-            PrivacyError: Sampler or noise is not what the plan accounts for.
+            PrivacyError: Sampler or noise is not what the plan accounts for, or the plan has secure sums.
             UnsupportedModel: The plan trains what cannot be trained privately.
             ModelError: Training left the finite numbers.
         """
-        if state.schema.digest != plan.schema.digest:
-            raise BaseMismatch("the state is of another adapter than the plan", do="ask for the round again")
-        privacy = plan.privacy
-        batches = privacy.batches(len(dataset), source)
-        adapted = self.base.adapt(plan.schema, plan.trains)
-        adapted.load(state)
-        if self._gradients is None or self._gradients.adapted is not adapted:
-            self._gradients = _RULES[self._rule](adapted)
+        if plan.sums is not None:
+            raise PrivacyError("an update of a plan with secure sums leaves encoded or not at all", do="use train_ring")
+        return self._update(plan, state, dataset, source=source, noise=noise, report=report)
+
+    def train_ring(
+        self,
+        plan: RoundPlan,
+        state: AdapterState,
+        dataset: PrivateDataset,
+        *,
+        source: RandomSource,
+        noise: NoiseSource | IntegerNoiseSource,
+        report: Callable[[int, int], None] | None = None,
+    ) -> RingArray:
+        """Run one round of a plan with secure sums from `state`; return what is to be masked.
+
+        Guarantee: the result has all of the noise in it that the plan asks of this institution: its own in local
+        steps, its share in a joint step. No update, and no sum with less noise, leaves this method.
+
+        Args:
+            plan: As in `train`.
+            state: As in `train`.
+            dataset: As in `train`.
+            source: As in `train`.
+            noise: The mechanism of the plan, of integers where it shares its noise.
+            report: As in `train`.
+        Returns:
+            The tensors of `plan.trained`, ravelled in that order, in the plan's ring; not masked yet.
+        Raises:
+            InvalidPlan: The plan's sums could overflow, or their noise is not what the privacy plan promises.
+            BaseMismatch, PrivacyError, UnsupportedModel, ModelError: As `train`.
+        """
+        if plan.sums is None:
+            raise PrivacyError("the plan has no secure sums to encode for", do="use train")
+        plan.sums.check(plan.privacy, plan.parameters)
+        ring = plan.sums.ring(plan.parameters)
+        if not plan.joint:
+            # Which of the two kinds of source it is, the steps themselves check by its mechanism.
+            update = self._update(plan, state, dataset, source=source, noise=cast(NoiseSource, noise), report=report)
+            return ring.encode(update.flatten().astype(np.float64))
+        adapted, gradients = self._load(plan, state)
         with self._memory():
+            return encoded_sum(
+                adapted,
+                dataset,
+                plan.privacy,
+                plan.sums,
+                order=[adapted.parameters[t.name] for t in plan.trained],
+                batches=plan.privacy.batches(len(dataset), source),
+                noise=noise,
+                micro_batch=self._micro_batch,
+                report=report,
+                gradients=gradients,
+            )
+
+    def _update(
+        self,
+        plan: RoundPlan,
+        state: AdapterState,
+        dataset: PrivateDataset,
+        *,
+        source: RandomSource,
+        noise: NoiseSource,
+        report: Callable[[int, int], None] | None,
+    ) -> AdapterUpdate:
+        """What the institution adds to a round, with its own noise."""
+        adapted, gradients = self._load(plan, state)
+        batches = plan.privacy.batches(len(dataset), source)
+        with self._memory():
+            if plan.joint:
+                total = noised_sum(
+                    adapted,
+                    dataset,
+                    plan.privacy,
+                    order=[adapted.parameters[t.name] for t in plan.trained],
+                    batches=batches,
+                    noise=noise,
+                    micro_batch=self._micro_batch,
+                    report=report,
+                    gradients=gradients,
+                )
+                return AdapterUpdate.of_sum(total, plan.trained)
             train(
                 adapted,
                 dataset,
-                privacy,
+                plan.privacy,
                 plan.optimiser,
                 batches=batches,
                 noise=noise,
                 micro_batch=self._micro_batch,
                 report=report,
-                gradients=self._gradients,
+                gradients=gradients,
             )
         return AdapterUpdate.between(state, adapted.read(t.name for t in plan.trained), plan.trained)
+
+    def _load(self, plan: RoundPlan, state: AdapterState) -> tuple[Adapted, Gradients]:
+        """The model in a round's state, with exactly what the plan trains set to train.
+
+        Raises:
+            BaseMismatch: The plan or the state is of another base or schema.
+        """
+        if state.schema.digest != plan.schema.digest:
+            raise BaseMismatch("the state is of another adapter than the plan", do="ask for the round again")
+        adapted = self.base.adapt(plan.schema, plan.trains)
+        adapted.load(state)
+        if self._gradients is None or self._gradients.adapted is not adapted:
+            self._gradients = _RULES[self._rule](adapted)
+        return adapted, self._gradients
 
     def _memory(self) -> AbstractContextManager[None]:
         """Checkpointing where it is asked for; Opacus' hooks work with torch's older form alone."""

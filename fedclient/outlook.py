@@ -48,6 +48,7 @@ class Outlook:
         job: Epsilon of these rounds alone; infinity where it is above the limit.
         in_all: Against the limit over all years.
         in_year: Against the limit of 365 days, were all rounds within them.
+        honest_minimum: What these figures assume of shared noise; see `PrivacyPlan`.
     """
 
     rounds: int
@@ -55,6 +56,7 @@ class Outlook:
     job: float
     in_all: Cost
     in_year: Cost
+    honest_minimum: int | None = None
 
     @property
     def lasts(self) -> bool:
@@ -95,6 +97,7 @@ class Outlook:
             job=alone if alone <= limit.epsilon else math.inf,
             in_all=_cost(before, spent, plan.privacy, rounds, limit.epsilon, limit.delta, cost),
             in_year=_cost(year, spent_year, plan.privacy, rounds, in_year, limit.delta, cost),
+            honest_minimum=plan.privacy.honest_minimum,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -104,6 +107,7 @@ class Outlook:
             "delta": self.delta,
             "epsilon_job": self.job if math.isfinite(self.job) else None,
             "lasts": self.lasts,
+            "honest_minimum": self.honest_minimum,
             "in_all": self.in_all.to_dict(),
             "in_year": self.in_year.to_dict(),
         }

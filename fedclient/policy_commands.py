@@ -18,7 +18,7 @@ from domains.base import task_digest
 from domains.bases import default_root, read_card
 from fedclient._options import Directory, Json
 from fedclient.approvals import Pending, is_approved
-from fedclient.consent import Finding, plain
+from fedclient.consent import Finding, LocalPolicy, plain
 from fedclient.ledger import Account, read_accounts
 from fedclient.outlook import Outlook
 from fedclient.settings import NodeSettings
@@ -59,6 +59,9 @@ def show(directory: Directory = Path(), as_json: Json = False) -> None:
         "largest_rank": p.largest_rank,
         "largest_delta": p.largest_delta,
         "samplers": list(p.samplers),
+        "largest_honest_minimum": p.largest_honest_minimum,
+        "peers": list(p.peers),
+        "peer": p.own or None,
         "hours": p.hours.describe(),
         "approval": p.approval,
         "epsilon_limit": settings.limit.epsilon,
@@ -83,11 +86,13 @@ def show(directory: Directory = Path(), as_json: Json = False) -> None:
             f"  has a noise multiplier of at least {p.least_noise_multiplier:g}, a clip norm of at most"
             f" {p.largest_clip_norm_l2:g}, rank at most {p.largest_rank}, delta at most {p.largest_delta:g}"
         )
+        typer.echo(f"  {_shared_noise(p)}")
         typer.echo(f"  starts at {p.hours.describe()}; approval: {p.approval}")
         typer.echo(
             f"and costs, with all jobs before it, at most epsilon {settings.limit.epsilon:g}, and"
             f" {settings.limit.epsilon_per_year:g} within 365 days, at delta {settings.limit.delta:g}."
         )
+        typer.echo(f"To its peers this institution is {p.own or 'unknown: its key cannot be read'}")
 
     report(value, as_json=as_json, human=human)
 
@@ -178,6 +183,17 @@ def approve(
     value = {"job": proposed.job_id, "terms_digest": proposed.terms_digest, "rounds": rounds}
     human = lambda: typer.echo(f"{proposed.job_id} is approved for {rounds} rounds of these terms.")  # noqa: E731
     report(value, as_json=as_json, human=human)
+
+
+def _shared_noise(policy: LocalPolicy) -> str:
+    """What is accepted of shared noise, in words."""
+    if policy.largest_honest_minimum is None:
+        return "adds the whole noise here: none that is shared is accepted"
+    known = ", ".join(p.partition("=")[0] for p in policy.peers) or "nobody"
+    return (
+        f"adds the whole noise here, or shares it on the assumption of at most {policy.largest_honest_minimum} honest"
+        f" institutions; known here by their own fingerprints: {known}, all others count as colluders"
+    )
 
 
 def _note(settings: NodeSettings, job: str, terms_digest: str, by: str) -> None:
@@ -322,8 +338,9 @@ def _show_outlook(outlook: Outlook, settings: NodeSettings) -> None:
 
 def _outlook_words(outlook: Outlook, settings: NodeSettings) -> list[str]:
     """The cost in words."""
+    assumed = "" if outlook.honest_minimum is None else f", if {outlook.honest_minimum} in every sum are honest"
     alone = f"epsilon {outlook.job:.3f}" if outlook.job <= settings.limit.epsilon else "more than the whole budget"
-    lines = [f"{outlook.rounds} rounds cost {alone} by themselves, for {settings.unit.describe()}"]
+    lines = [f"{outlook.rounds} rounds cost {alone} by themselves, for {settings.unit.describe()}{assumed}"]
     for words, cost in (("in all", outlook.in_all), ("within 365 days", outlook.in_year)):
         after = f"{cost.after:.3f} after" if cost.after <= cost.limit else f"enough for {cost.rounds_lasting} rounds"
         lines.append(

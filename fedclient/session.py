@@ -3,11 +3,13 @@
     reply = run_round(envelope, institution)      # signed by the institution: an update, or a refusal
 
 The steps: verify the plan, hold the ledger against the coordinator's receipts, ask the institution's own
-policy, audit the step on made-up gradients, reserve the budget, only then read records and train, commit,
-and let the update leave. Live and simulated rounds run this same code. It knows neither how envelopes
-travel nor what a model is made of.
+policy, make sure that the update can be masked where the plan says so, audit the step on made-up gradients,
+reserve the budget, only then read records and train, mask, commit, and let the update leave. The exchanges
+around masks come through the same door (see `fedclient.sums`). Live and simulated rounds run this same code.
+It knows neither how envelopes travel nor what a model is made of.
 
-What leaves is a noised update with a privacy spend, or one reason code. No exception's text ever leaves.
+What leaves is an update, noised or masked or both, with a privacy spend, what `fedcore.secagg` signs around
+masks, or one reason code. No exception's text ever leaves.
 One code tells more than the plan: "too_many_units" says that the records pass the plan's `largest_units`,
 which the institution agreed to as a public bound.
 """
@@ -17,22 +19,37 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from fedclient.consent import Agreement
 from fedclient.ledger import Ledger
 from fedclient.receipts import Receipts, beside, dataset_tag
+from fedclient.sums import SumMember
 from fedcore.adapter import AdapterSchema, AdapterState, FloatArray, ModelCard
 from fedcore.errors import BaseMismatch, ConcordatError, ConfigError, LedgerError, PlanRefused
 from fedcore.identity import PublicIdentity, SigningIdentity
 from fedcore.manifest import PrivacySpend
+from fedcore.privacy.integer_noise import IntegerNoiseSource, SecureIntegerNoise
 from fedcore.privacy.noise import NoiseSource, SecureNoise
 from fedcore.privacy.plan import PrivacyPlan
 from fedcore.privacy.sampling import RandomSource, SystemRandom
 from fedcore.round import RoundPlan
-from fedcore.wire import Envelope, carried_receipt, read_plan, seal_ack, seal_refusal, seal_reply, seal_unread
+from fedcore.secagg import RingArray
+from fedcore.wire import (
+    Envelope,
+    carried_receipt,
+    read_plan,
+    read_sum,
+    seal_ack,
+    seal_masked_reply,
+    seal_refusal,
+    seal_reply,
+    seal_sum_refusal,
+    seal_sum_reply,
+    seal_unread,
+)
 
 if TYPE_CHECKING:
     from fedclient.audit import AuditedBound
@@ -76,7 +93,24 @@ class TrainerLike(Protocol):
         noise: NoiseSource,
         report: Report | None = None,
     ) -> "AdapterUpdate":
-        """One round's private steps."""
+        """One round's private steps, for a plan without `sums`."""
+        ...
+
+    def train_ring(
+        self,
+        plan: RoundPlan,
+        state: AdapterState,
+        dataset: "PrivateDataset",
+        *,
+        source: RandomSource,
+        noise: NoiseSource | IntegerNoiseSource,
+        report: Report | None = None,
+    ) -> RingArray:
+        """One round's private steps, for a plan with `sums`: encoded in its ring, noise included, not masked yet.
+
+        Returns:
+            Shape (plan.parameters,): the trained tensors in order of `plan.trained`, each ravelled.
+        """
         ...
 
 
@@ -84,8 +118,8 @@ def _system_random(plan: RoundPlan) -> RandomSource:
     return SystemRandom()
 
 
-def _secure_noise(plan: RoundPlan) -> NoiseSource:
-    return SecureNoise()
+def _secure_noise(plan: RoundPlan) -> NoiseSource | IntegerNoiseSource:
+    return SecureIntegerNoise() if plan.privacy.shares_noise else SecureNoise()
 
 
 def audited(plan: RoundPlan) -> "AuditedBound | None":
@@ -94,14 +128,14 @@ def audited(plan: RoundPlan) -> "AuditedBound | None":
     Raises:
         PrivacyError: What was measured contradicts the plan.
     """
-    return _audited(plan.privacy) if plan.privacy.is_private else None
+    return _audited(plan.privacy, plan.joint) if plan.privacy.is_private else None
 
 
 @lru_cache(maxsize=64)
-def _audited(privacy: PrivacyPlan) -> "AuditedBound":
+def _audited(privacy: PrivacyPlan, joint: bool) -> "AuditedBound":
     from fedclient.audit import audit_step  # Deferred: it trains, and so needs torch.
 
-    return audit_step(privacy, steps=privacy.steps_per_round)
+    return audit_step(privacy, steps=privacy.steps_per_round, joint=joint)
 
 
 def unsafe_unaudited(plan: RoundPlan) -> None:
@@ -135,7 +169,7 @@ class Institution:
     trainer: TrainerLike
     dataset: Callable[[RoundPlan], "PrivateDataset"]
     source: Callable[[RoundPlan], RandomSource] = _system_random
-    noise: Callable[[RoundPlan], NoiseSource] = _secure_noise
+    noise: Callable[[RoundPlan], NoiseSource | IntegerNoiseSource] = _secure_noise
     audit: Callable[[RoundPlan], "AuditedBound | None"] = audited
     receipts_path: Path | None = None
 
@@ -150,16 +184,22 @@ class Institution:
         """What replies call the data set."""
         return dataset_tag(self.identity, self.ledger.dataset)
 
+    @cached_property
+    def sums(self) -> SumMember:
+        """This institution as a party of masked sums."""
+        return SumMember(name=self.name, identity=self.identity, coordinator=self.coordinator, ledger=self.ledger)
+
     def __repr__(self) -> str:
         return f"Institution({self.name!r})"
 
 
 def run_round(envelope: Envelope, institution: Institution, report: Report | None = None) -> Envelope:
-    """Answer a coordinator's plan, or take its receipt.
+    """Answer a coordinator's plan or its question of a masked sum, or take its receipt.
 
     Guarantee: no record is read before the cost is durably reserved; no update leaves before it is
-    committed; a plan that was answered gets the same bytes again at no cost. Nothing is reserved, and
-    nothing sent again, while the ledger lacks an entry that a receipt shows. What is refused before the
+    committed; a plan that was answered gets the same bytes again at no cost. A plan with `sums` costs nothing
+    unless its update can be masked here, and no two vectors are masked for one round. Nothing is reserved,
+    opened or sent again while the ledger lacks an entry that a receipt shows. What is refused before the
     reservation costs nothing; what fails after it has been paid for.
 
     Args:
@@ -173,6 +213,8 @@ def run_round(envelope: Envelope, institution: Institution, report: Report | Non
     if envelope.kind == "receipt":
         _take_receipt(envelope, institution)
         return seal_ack(institution.name, institution.identity)
+    if envelope.kind == "sum":
+        return _answer_sum(envelope, institution)
     plan: RoundPlan | None = None
     try:
         plan, tensors = read_plan(envelope, institution.coordinator)
@@ -187,25 +229,51 @@ def run_round(envelope: Envelope, institution: Institution, report: Report | Non
         _require_schema(plan, institution.trainer.base.card)
         state = _state(plan, tensors)
         return _train(plan, state, institution, report)
-    except ConcordatError as error:
-        _log.warning("refused: %s", error)
-        code = error.reason if isinstance(error, PlanRefused) else error.code
     except Exception as error:  # noqa: BLE001 - the edge of the institution: whatever it is, only a code may leave.
-        _log.error("a round failed with an unexpected error:\n%s", _without_content(error))
-        code = INTERNAL_ERROR
+        code = _logged(error)
     if plan is None:
         return seal_unread(envelope, institution.name, code, institution.identity)
     return seal_refusal(plan, institution.name, code, institution.identity)
 
 
+def _answer_sum(envelope: Envelope, institution: Institution) -> Envelope:
+    """Answer a question of a masked sum, or refuse it by a code."""
+    try:
+        ask = read_sum(envelope, institution.coordinator)
+        institution.receipts.check(institution.ledger)
+        body = institution.sums.answer(ask, envelope.body)
+        return seal_sum_reply(ask, institution.name, body, institution.identity)
+    except Exception as error:  # noqa: BLE001 - as in `run_round`.
+        return seal_sum_refusal(envelope, institution.name, _logged(error), institution.identity)
+
+
+def _logged(error: Exception) -> str:
+    """The one code of an error that may leave; the error itself is logged here."""
+    if isinstance(error, ConcordatError):
+        _log.warning("refused: %s", error)
+        return error.reason if isinstance(error, PlanRefused) else error.code
+    _log.error("a round failed with an unexpected error:\n%s", _without_content(error))
+    return INTERNAL_ERROR
+
+
 def _train(plan: RoundPlan, state: AdapterState, institution: Institution, report: Report | None) -> Envelope:
-    """Reserve, read, train, commit; the order is the guarantee."""
+    """Reserve, read, train, mask, commit; the order is the guarantee."""
+    masking = None if plan.sums is None else institution.sums.prepare(plan)
     bound = institution.audit(plan)
     source, noise = institution.source(plan), institution.noise(plan)
     reservation = institution.ledger.reserve(plan, coordinator=institution.coordinator.key_hex)
     dataset = institution.dataset(plan)
     started = time.perf_counter()
-    update = institution.trainer.train(plan, state, dataset, source=source, noise=noise, report=report)
+    seal: Callable[..., Envelope]
+    if masking is None:
+        # A plan without sums shares no noise, so that its noise is of real numbers.
+        real = cast(NoiseSource, noise)
+        update = institution.trainer.train(plan, state, dataset, source=source, noise=real, report=report)
+        seal, change = partial(seal_reply, plan, institution.name, update.tensors), None
+    else:
+        values = institution.trainer.train_ring(plan, state, dataset, source=source, noise=noise, report=report)
+        masked, change = masking.mask(values)
+        seal = partial(seal_masked_reply, plan, institution.name, masked)
     # Local: how long training takes follows the number of units sampled, so it never leaves.
     _log.info("round %d of %s: trained for %.3f s", plan.round, plan.job_id, time.perf_counter() - started)
     spend = institution.ledger.spend(
@@ -214,18 +282,16 @@ def _train(plan: RoundPlan, state: AdapterState, institution: Institution, repor
         noise_source=noise.origin,
         sampling_source=source.origin,
     )
+    spend = replace(spend, mechanism=noise.mechanism, honest_minimum=plan.privacy.honest_minimum)
     if bound is not None:
         spend = _with_audit(spend, plan.privacy, bound)
-    reply = seal_reply(
-        plan,
-        institution.name,
-        update.tensors,
+    reply = seal(
         spend.to_dict(),
         institution.identity,
         ledger=reservation.head,
         dataset=institution.dataset_tag,
     )
-    institution.ledger.commit(reservation, reply)
+    institution.ledger.commit(reservation, reply, sums=change)
     return reply
 
 

@@ -18,9 +18,11 @@ from typing import Literal
 from fedclient.consent import ApprovalRule, LocalPolicy
 from fedclient.hours import Hours
 from fedclient.ledger import BudgetLimit, Ledger
+from fedclient.peers import Peer
 from fedclient.records import Format, RecordSettings
 from fedcore import config
-from fedcore.errors import ConfigError
+from fedcore.errors import ConfigError, TrustError
+from fedcore.identity import SigningIdentity
 from fedcore.privacy.units import PrivacyUnit, Relation
 
 __all__ = ["NAME", "BaseSettings", "NodeFiles", "NodeSettings"]
@@ -124,6 +126,9 @@ class _PolicyTable:
     largest_rank: int
     largest_delta: float
     samplers: tuple[str, ...] | None = None
+    largest_honest_minimum: int | None = None
+    """Left out, shared noise is refused: the strictest rule needs no words."""
+    peers: tuple[str, ...] = ()
     hours: tuple[str, ...] | None = None
     timezone: str | None = None
     approval: ApprovalRule | None = None
@@ -216,6 +221,9 @@ class NodeSettings:
                 largest_rank=policy.largest_rank,
                 largest_delta=policy.largest_delta,
                 samplers=policy.samplers or (),
+                largest_honest_minimum=policy.largest_honest_minimum,
+                peers=policy.peers,
+                own=_own(table.name, files.identity),
                 hours=Hours.parse(policy.hours or (), timezone=policy.timezone or ""),
                 approval=policy.approval or "job",
             ),
@@ -229,6 +237,14 @@ class NodeSettings:
             LedgerError: See `Ledger.open`.
         """
         return Ledger.open(self.files.ledger, dataset=self.dataset, unit=self.unit, limit=self.limit)
+
+
+def _own(name: str, identity: Path) -> str:
+    """How peers know this institution; empty without a readable key, and then shared noise is refused as unknown."""
+    try:
+        return str(Peer(name=name, fingerprint=SigningIdentity.load(identity).public.fingerprint))
+    except TrustError:
+        return ""
 
 
 def _base_path(path: str, directory: Path) -> str:

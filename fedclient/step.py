@@ -32,12 +32,13 @@ from fedclient._proof import Gradients
 from fedclient.clipping import LARGEST_BATCH_UNITS, by_unit, clipped_sum
 from fedclient.dataset import PrivateDataset
 from fedcore.errors import ConfigError, PrivacyError, SamplerMismatch
+from fedcore.privacy.integer_noise import IntegerNoiseSource
 from fedcore.privacy.noise import NoiseSource
 from fedcore.privacy.plan import PrivacyPlan
 from fedcore.privacy.sampling import PoissonUnits, TruncatedPoissonUnits
 from fedcore.round import Optimiser
 
-__all__ = ["Gradients", "UnitOptimizer", "Units", "train"]
+__all__ = ["Gradients", "UnitOptimizer", "Units", "accumulate", "require_accounted", "train"]
 
 Report = Callable[[int, int], None]
 """Called after each step with (steps done, steps of the round): public numbers."""
@@ -130,12 +131,15 @@ class UnitOptimizer(DPOptimizer):  # type: ignore[misc]
         self._adapt()
 
     def forget(self) -> None:
-        """Take everything private off the parameters, also after an interrupted step."""
+        """Take everything private off the parameters and out of the sums, also after an interrupted step."""
         for p in self.params:
             p.grad = None
             for name in ("grad_sample", "summed_grad"):
                 if hasattr(p, name):
                     delattr(p, name)
+        for total in self._sums:  # An exception on its way up still holds this object.
+            total.zero_()
+        self._units, self._count = 0, 0.0
 
     def _adapt(self) -> None:
         """Move the clip norm by the noised count, which alone it depends on; forget the true one."""
@@ -191,37 +195,54 @@ def train(
             way to form them. None: `FusedGradients`.
     Raises:
         SamplerMismatch: `batches` is not the sampler that the plan accounts for, over this data set.
-        PrivacyError: `noise` is not the plan's mechanism, or a batch is too large for its sum to be exact.
+        PrivacyError: `noise` is not the plan's mechanism, the plan's noise is shared, which local steps cannot
+            do, or a batch is too large for its sum to be exact.
         UnsupportedModel: Something trains without an exact gradient for each example.
         ConfigError: `micro_batch` is below 1.
     Reference: Abadi et al. 2016, Algorithm 1, arXiv:1607.00133.
     """
-    _check(dataset, plan, batches, noise, micro_batch)
+    require_accounted(dataset, plan, batches, noise, micro_batch)
+    if plan.shares_noise:
+        raise PrivacyError("local steps cannot share their noise with others", do="train by joint steps")
     gradients = gradients or FusedGradients(adapted)
     with gradients.active():
         inner = optimisers.make(optimiser, gradients.parameters, noise_std=plan.noise_std_of_mean())
         optimizer = UnitOptimizer(inner, plan=plan, noise=noise)
         try:
             for step in range(plan.steps_per_round):
-                drawn = batches.draw()
-                units = [dataset.examples_of(int(u), plan.examples_per_unit, batches.source) for u in drawn]
-                _step(gradients, optimizer, units, micro_batch)
+                accumulate(gradients, optimizer, dataset, plan, batches, micro_batch, stepping=True)
                 if report is not None:
                     report(step + 1, plan.steps_per_round)
         finally:
             optimizer.forget()
 
 
-def _step(
-    gradients: Gradients, optimizer: UnitOptimizer, units: Sequence[tuple[Encoded, ...]], micro_batch: int
+def accumulate(
+    gradients: Gradients,
+    optimizer: UnitOptimizer,
+    dataset: PrivateDataset,
+    plan: PrivacyPlan,
+    batches: Units,
+    micro_batch: int,
+    *,
+    stepping: bool,
 ) -> None:
-    """One noisy step on a batch of units, which may be empty."""
+    """Draw a batch of units, which may be empty, and add up their clipped gradients in `optimizer`.
+
+    Args:
+        gradients: Within `active`.
+        optimizer: Of `gradients.parameters`.
+        dataset, plan, batches, micro_batch: As `train` takes them, after `require_accounted`.
+        stepping: Add the noise and take the step; else the bare sum stays in `optimizer`, and whoever asked for
+            that must noise it or `forget` it.
+    """
+    units = [dataset.examples_of(int(u), plan.examples_per_unit, batches.source) for u in batches.draw()]
     packs = list(_packs(units, 1 if _alone(gradients.adapted) else micro_batch))
     for pack in packs or [[]]:
         for p, grad in zip(gradients.parameters, _unit_gradients(gradients, pack, micro_batch), strict=True):
             p.grad_sample = grad  # type: ignore[attr-defined]
         # Opacus' name for it: clip and accumulate only; noise is added once, with the last of the batch.
-        optimizer.signal_skip_step(do_skip=bool(packs) and pack is not packs[-1])
+        optimizer.signal_skip_step(do_skip=not stepping or (bool(packs) and pack is not packs[-1]))
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
@@ -265,8 +286,18 @@ def _alone(adapted: Adapted) -> bool:
     return getattr(getattr(adapted.base, "model", None), "dtype", torch.float32) != torch.float32
 
 
-def _check(dataset: PrivateDataset, plan: PrivacyPlan, batches: Units, noise: NoiseSource, micro_batch: int) -> None:
-    """Refuse whatever the plan does not account for, before anything changes."""
+def require_accounted(
+    dataset: PrivateDataset,
+    plan: PrivacyPlan,
+    batches: Units,
+    noise: NoiseSource | IntegerNoiseSource,
+    micro_batch: int,
+) -> None:
+    """Refuse whatever the plan does not account for, before anything changes.
+
+    Raises:
+        SamplerMismatch, PrivacyError, ConfigError: As `train` does.
+    """
     event = plan.event()
     kind = _SAMPLERS.get(event.sampler)
     if kind is None or type(batches) is not kind or batches.sampler != event.sampler:

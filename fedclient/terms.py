@@ -4,6 +4,8 @@ for label, words in in_words(plan):
     print(f"{label}: {words}")
 """
 
+import math
+
 from fedclient.consent import plain
 from fedcore.privacy.plan import PrivacyPlan
 from fedcore.round import JobPlan, RoundPlan
@@ -33,6 +35,7 @@ def in_words(plan: JobPlan | RoundPlan) -> tuple[tuple[str, str], ...]:
             f"each unit's gradient to an L2 norm of at most {privacy.clip_norm_l2:g}, {privacy.clipping.rule}",
         ),
         ("noise", _noise(privacy)),
+        ("seen", _seen(plan)),
     )
 
 
@@ -50,11 +53,36 @@ def _noise(privacy: PrivacyPlan) -> str:
     if not privacy.is_private:
         return "none at all (UnsafeNoNoise): nothing is protected"
     words = f"standard deviation {privacy.noise_multiplier:g} times the clip norm"
+    if privacy.honest_minimum is not None:
+        alone = privacy.noise_multiplier / math.sqrt(privacy.honest_minimum)
+        words += f" in the sum of {privacy.honest_minimum} institutions; {alone:g} times is this one's own share"
     if privacy.clipping.releases_count:
         words += f"; a count with noise multiplier {privacy.clipping.count_noise_multiplier:g} is released beside it"
     return words
 
 
+def _seen(plan: JobPlan | RoundPlan) -> str:
+    """Joint or local steps, masked or not, and what shared noise assumes: one sentence."""
+    privacy, sums, noised = plan.privacy, plan.sums, "noised " if plan.privacy.is_private else ""
+    steps = privacy.steps_per_round
+    sent = f"{noised}update after {steps:,} {'step' if steps == 1 else 'steps'} of its own"
+    if plan.joint:
+        sent = f"{'' if privacy.shares_noise else noised}sum of clipped gradients for one joint step"
+    if sums is None:
+        return f"the coordinator sees this institution's {sent}"
+    words = (
+        f"this institution's {sent} is masked: the coordinator sees only sums of at least {sums.threshold} of"
+        f" {sums.parties} institutions, as long as at most {sums.colluders} of them collude with it"
+    )
+    if privacy.honest_minimum is not None:
+        words += (
+            f", and the noise is shared: what is promised assumes that in every sum {privacy.honest_minimum} or"
+            " more institutions neither drop out nor tell their part of the noise"
+        )
+    return words
+
+
 def _optimiser(plan: JobPlan | RoundPlan) -> str:
     """The optimiser in a few words."""
-    return f"{plan.optimiser.name}, learning rate {plan.optimiser.learning_rate:g}"
+    where = ", at the coordinator" if plan.joint else ""
+    return f"{plan.optimiser.name}, learning rate {plan.optimiser.learning_rate:g}{where}"

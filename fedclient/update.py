@@ -1,4 +1,4 @@
-"""What one institution's adapter changed by in one round: the only plaintext delta in the house.
+"""What one institution adds to a round, in clear: the only plaintext delta in the house.
 
 It holds noised gradients only, yet it is this institution's alone until it is summed with others': it
 leaves by choice of a plan, and never shows in a log.
@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from fedcore.adapter import AdapterState, FloatArray, TensorSpec, check_tensors
+from fedcore.adapter import AdapterState, FloatArray, TensorSpec, check_tensors, unflatten
 from fedcore.errors import ConfigError, ModelError
 
 __all__ = ["AdapterUpdate"]
@@ -21,7 +21,9 @@ __all__ = ["AdapterUpdate"]
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class AdapterUpdate:
-    """New adapter minus old, one float32 array for each tensor that a plan trains; read-only.
+    """One float32 array for each tensor that a plan trains; read-only.
+
+    After local steps it is new adapter minus old, in a joint round the noised sum of one step's clipped gradients.
 
     Raises:
         ConfigError: A tensor is missing, extra, of another shape or type, or not finite.
@@ -47,6 +49,25 @@ class AdapterUpdate:
         specs = tuple(specs)
         with np.errstate(invalid="ignore", over="ignore"):
             tensors = {t.name: (new[t.name] - old.tensors[t.name]).astype(np.float32, copy=False) for t in specs}
+        return cls._finite(specs, tensors)
+
+    @classmethod
+    def of_sum(cls, vector: FloatArray, specs: Iterable[TensorSpec]) -> "AdapterUpdate":
+        """A noised sum, shape (parameters,), as the tensors of `specs` in their order.
+
+        Raises:
+            ModelError: It left the finite numbers.
+        """
+        specs = tuple(specs)
+        return cls._finite(specs, unflatten(specs, vector))
+
+    def flatten(self) -> FloatArray:
+        """All tensors as one vector, in the order of `specs`: shape (parameters,)."""
+        return np.concatenate([self.tensors[t.name].ravel() for t in self.specs])
+
+    @classmethod
+    def _finite(cls, specs: tuple[TensorSpec, ...], tensors: Mapping[str, FloatArray]) -> "AdapterUpdate":
+        """An update, unless training went wrong."""
         try:
             return cls(specs=specs, tensors=tensors)
         except ConfigError as error:

@@ -11,11 +11,23 @@ import pytest
 import torch
 
 from domains.language import collate
-from fedclient import accountant, audit
+from fedclient import accountant, audit, joint
 from fedclient._canaries import CanaryGradients, grouped, made_up_records
-from fedclient.audit import audit_step, full_batches, observe, require_independent, require_mechanism, require_sampling
+from fedclient.audit import (
+    audit_step,
+    full_batches,
+    observe,
+    observe_joint,
+    parts_of,
+    require_independent,
+    require_mechanism,
+    require_sampling,
+)
+from fedclient.step import UnitOptimizer
 from fedcore.errors import PrivacyError
+from fedcore.privacy import integer_accounting
 from fedcore.privacy.bounds import Clipping
+from fedcore.privacy.integer_noise import IntArray, SecureIntegerNoise, UnsafeSeededIntegerNoise
 from fedcore.privacy.noise import DoubleArray, SecureNoise, UnsafeNoNoise, UnsafeSeededNoise
 from fedcore.privacy.plan import UNSAFE_NO_NOISE, PrivacyPlan
 from fedcore.privacy.sampling import PoissonUnits, SystemRandom
@@ -224,4 +236,145 @@ def test_an_accountant_that_says_too_little_is_refused(monkeypatch: pytest.Monke
 @pytest.mark.slow
 def test_fifteen_audits_of_honest_code_raise_no_alarm() -> None:
     bounds = [audit_step(plan(sampling_rate=0.3, steps_per_round=2), steps=4) for _ in range(15)]
+    assert all(b.noise_multiplier_upper > 1 for b in bounds)
+
+
+def shared(honest: int, **changes: Any) -> PrivacyPlan:
+    return plan(mechanism="discrete_gaussian", honest_minimum=honest, **changes)
+
+
+JOINT = {
+    "one": shared(1),
+    "three": shared(3),
+    "three, sampled": shared(3, sampling_rate=0.02, noise_multiplier=0.8),
+    "eight, automatic": shared(8, clipping=Clipping(rule="automatic", stability=0.01), clip_norm_l2=1e-3),
+    "three, replace": shared(3, unit=PrivacyUnit(key="record", relation="replace_one"), noise_multiplier=3.0),
+    "twenty, much noise": shared(20, noise_multiplier=30.0),
+}
+
+
+@pytest.mark.parametrize("privacy", JOINT.values(), ids=JOINT.keys())
+@pytest.mark.filterwarnings("error")
+def test_honest_shares_pass_and_are_bounded_from_below(privacy: PrivacyPlan) -> None:
+    bound = audit_step(privacy, steps=10)
+    upper = accountant.epsilon([replace(privacy.event(), steps=10)], privacy.delta)
+    # So much noise is measured roughly: five standard deviations of the estimate reach to ten times the truth.
+    rough = 10 if privacy.noise_multiplier > 10 else 1.2
+    assert 0.1 / rough * upper < bound.epsilon_lower < upper
+    assert privacy.noise_multiplier < bound.noise_multiplier_upper < rough * privacy.noise_multiplier
+
+
+@pytest.mark.parametrize("name", ["all in", "sampled", "truncated", "automatic", "replace"])
+@pytest.mark.filterwarnings("error")
+def test_honest_joint_steps_with_own_noise_pass_too(name: str) -> None:
+    privacy = replace(PLANS[name], steps_per_round=1)
+    bound = audit_step(privacy, steps=10, joint=True)
+    assert privacy.noise_multiplier < bound.noise_multiplier_upper < 1.2 * privacy.noise_multiplier
+
+
+def test_an_audit_of_shared_noise_takes_no_longer_than_any_other() -> None:
+    audit_step(shared(3), steps=1)
+    started = time.process_time()
+    audit_step(shared(3, sampling_rate=0.02), steps=1000)
+    assert time.process_time() - started < 1.5
+
+
+class BrokenShares:
+    """Shares of the noise that something is wrong with."""
+
+    mechanism: ClassVar[str] = "discrete_gaussian"
+    origin: ClassVar[str] = "broken"
+
+    def __init__(self, kind: str, honest: int) -> None:
+        self._kind, self._honest, self._calls = kind, honest, 0
+
+    def discrete_gaussian(self, count: int, std: int) -> IntArray:
+        self._calls += 1
+        if self._kind == "none":
+            return np.zeros(count, dtype=np.int64)
+        if self._kind == "one share for all" and self._calls % self._honest != 1:
+            return np.zeros(count, dtype=np.int64)  # The others leave it to the first.
+        if self._kind == "the same":
+            return UnsafeSeededIntegerNoise(7).discrete_gaussian(count, std)
+        factor = {"halved": 0.5, "92 %": 0.92}.get(self._kind, 1.0)
+        share = SecureIntegerNoise().discrete_gaussian(count, round(std * factor))
+        if self._kind == "one layer":
+            share[-512:] = 0
+        return share
+
+
+@pytest.mark.parametrize("kind", ["none", "one share for all", "halved", "92 %", "one layer", "the same"])
+@pytest.mark.parametrize("name", ["three", "three, sampled", "twenty, much noise"])
+@pytest.mark.filterwarnings("ignore:.*more noise")  # Twenty times the same share is twenty shares' worth.
+def test_shares_that_do_not_carry_the_plan_are_refused(kind: str, name: str) -> None:
+    privacy = JOINT[name]
+    with pytest.raises(PrivacyError, match="noise"):
+        audit_step(privacy, steps=1, noise=BrokenShares(kind, privacy.honest_minimum or 1))
+
+
+def test_shares_planned_for_too_small_a_sensitivity_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = integer_accounting.sensitivity_units
+    monkeypatch.setattr(integer_accounting, "sensitivity_units", lambda *a: real(*a) / 2)
+    with pytest.raises(PrivacyError, match="less noise"):
+        audit_step(shared(3), steps=1)
+
+
+def test_a_joint_step_that_leaves_the_shares_out_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = joint.encoded_sum
+
+    class Forgetful:
+        mechanism: ClassVar[str] = "discrete_gaussian"
+
+        def discrete_gaussian(self, count: int, std: int) -> IntArray:
+            return np.zeros(count, dtype=np.int64)
+
+    monkeypatch.setattr("fedclient._observation.encoded_sum", lambda *a, **k: real(*a, **{**k, "noise": Forgetful()}))
+    with pytest.raises(PrivacyError, match="less noise"):
+        audit_step(shared(3), steps=1)
+
+
+@pytest.mark.parametrize("privacy", [shared(3), plan()], ids=["shared noise", "own noise"])
+@pytest.mark.filterwarnings("ignore:units move")  # What is too long is scaled down whole.
+def test_a_joint_step_without_clipping_in_one_layer_is_refused(
+    monkeypatch: pytest.MonkeyPatch, privacy: PrivacyPlan
+) -> None:
+    class OneLayerUnclipped(UnitOptimizer):
+        def clip_and_accumulate(self) -> None:
+            last = self.params[-1]
+            whole = last.grad_sample.double().sum(dim=0)
+            if last.summed_grad is not None:
+                whole += last.summed_grad
+            super().clip_and_accumulate()
+            last.summed_grad = whole
+
+    monkeypatch.setattr("fedclient.joint.UnitOptimizer", OneLayerUnclipped)
+    with pytest.raises(PrivacyError, match="more than the clip norm allows"):
+        audit_step(privacy, steps=1, joint=True)
+
+
+def test_more_noise_than_the_shares_should_carry_is_warned_of() -> None:
+    class Doubled:
+        mechanism, origin = "discrete_gaussian", "doubled"
+
+        def discrete_gaussian(self, count: int, std: int) -> IntArray:
+            return SecureIntegerNoise().discrete_gaussian(count, 2 * std)
+
+    with pytest.warns(UserWarning, match="more noise"):
+        audit_step(shared(3), steps=1, noise=Doubled())
+
+
+def test_what_is_seen_of_a_joint_sum_is_the_total_of_all_institutions() -> None:
+    data = grouped(made_up_records(60))
+    seen = observe_joint(shared(3), parts_of(data, 3), rounds=2, noise=SecureIntegerNoise(), source=SystemRandom())
+    assert seen.shares is not None
+    assert seen.outputs.shape == seen.designs.shape == (2, 8192)
+    assert seen.designs[0].sum() == pytest.approx(60 * (0.48 + 0.64 + 0.60))
+    np.testing.assert_allclose(seen.shares.sum(axis=0), seen.outputs[0], atol=1e-9)
+    assert 1.0 <= seen.price <= 1.01
+    assert np.abs(seen.outputs - seen.designs).max() < 8  # Noise of multiplier 1.
+
+
+@pytest.mark.slow
+def test_fifteen_audits_of_honest_shares_raise_no_alarm() -> None:
+    bounds = [audit_step(shared(3, sampling_rate=0.3), steps=4) for _ in range(15)]
     assert all(b.noise_multiplier_upper > 1 for b in bounds)

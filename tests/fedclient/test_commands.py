@@ -24,6 +24,7 @@ from fedcore.errors import ConcordatError, ConfigError, LedgerBehind, LedgerErro
 from fedcore.identity import SigningIdentity
 from fedcore.receipt import Receipt, seal_receipt
 from fedcore.round import RoundPlan
+from tests.reference.shared_noise import peer
 
 PRIVACY = ["--unit", "patient", "--epsilon", "8", "--delta", "1e-5"]
 
@@ -98,6 +99,32 @@ def test_init_writes_the_relation_and_the_years_limit_where_they_can_be_read(tmp
     assert NodeSettings.load(tmp_path / "c").unit.relation == "replace_one"
 
 
+def test_init_writes_shared_noise_as_comments_until_it_is_decided(tmp_path: Path, records: Path) -> None:
+    made = value("init", tmp_path / "b", "--records", records, *PRIVACY)
+    assert (made["largest_honest_minimum"], made["peers"]) == (None, [])
+    text = (tmp_path / "b" / "node.toml").read_text()
+    assert "\n# largest_honest_minimum = 3" in text
+    assert "\n# peers = [" in text
+    peers = ("--peer", peer("a"), "--peer", peer("c"))
+    made = value("init", tmp_path / "d", "--records", records, *PRIVACY, "--largest-honest-minimum", 3, *peers)
+    assert (made["largest_honest_minimum"], made["peers"]) == (3, [peer("a"), peer("c")])
+    assert NodeSettings.load(tmp_path / "d").policy.peers == (peer("a"), peer("c"))
+    # What a comment proposes becomes a rule by taking its mark away.
+    opened = text.replace("# largest_honest_minimum = 3", "largest_honest_minimum = 3")
+    opened = opened.replace('# peers = ["st-anne=1a2b-..."]', f'peers = ["{peer("d")}"]')
+    (tmp_path / "b" / "node.toml").write_text(opened)
+    policy = NodeSettings.load(tmp_path / "b").policy
+    assert (policy.largest_honest_minimum, policy.peers) == (3, (peer("d"),))
+
+
+def test_an_institution_tells_its_peers_the_fingerprint_of_its_identity(directory: Path) -> None:
+    identity = SigningIdentity.load(NodeSettings.load(directory).files.identity)
+    own = f"hospital-a={identity.public.fingerprint}"
+    for arguments in (("status",), ("policy", "show")):
+        assert value(*arguments, "--dir", directory)["peer"] == own
+        assert own in "".join(call(*arguments, "--dir", directory).split("\n"))
+
+
 @pytest.mark.parametrize("option", ["--unit", "--epsilon", "--delta"])
 def test_privacy_has_no_silent_default(tmp_path: Path, records: Path, option: str) -> None:
     at = PRIVACY.index(option)
@@ -121,6 +148,10 @@ def test_privacy_has_no_silent_default(tmp_path: Path, records: Path, option: st
         ("--format", "xml", ConfigError),
         ("--field", "note", ConfigError),
         ("--records", "nowhere.jsonl", ConfigError),
+        ("--peer", "st-anne", ConfigError),
+        ("--peer", "st-anne=1a2b", ConfigError),
+        ("--peer", peer("b"), ConfigError),
+        ("--largest-honest-minimum", "0", ConfigError),
     ],
 )
 def test_init_refuses_what_cannot_hold_and_makes_nothing(

@@ -11,10 +11,12 @@ from domains.base import task_digest
 from fedclient.consent import WAITING, Finding, LocalPolicy, plain
 from fedclient.hours import Hours
 from fedcore.adapter import AdapterSchema, ModelCard, TensorSpec
-from fedcore.errors import ConfigError, PlanRefused
+from fedcore.errors import ConfigError, InvalidPlan, PlanRefused
+from fedcore.identity import SigningIdentity
 from fedcore.privacy.bounds import Clipping
 from fedcore.privacy.units import PrivacyUnit
-from fedcore.round import RoundPlan
+from fedcore.round import JobPlan, RoundPlan
+from tests.reference.shared_noise import members, peer, shared, shared_fields, sums_of
 
 Plans = Callable[..., RoundPlan]
 
@@ -171,6 +173,130 @@ def test_what_a_coordinator_writes_is_made_fit_for_a_terminal(make_plan: Plans) 
     assert plain(7) == "7"
 
 
+# Shared noise ---------------------------------------------------------------------------------------------
+
+EVERYBODY = tuple(map(peer, "abcd"))
+SHARING = LocalPolicy(**FIELDS, largest_honest_minimum=3, peers=tuple(map(peer, "bcd")), own=peer("a"))
+
+
+def make_shared(make_plan: Plans, honest_minimum: int = 3, *, colluders: int = 0, **changes: Any) -> RoundPlan:
+    plan = make_plan()
+    fields = shared_fields(plan, honest_minimum, threshold=4 if colluders else 3, colluders=colluders)
+    return make_plan(**{**fields, "quorum": 4 if colluders else 3, **changes})
+
+
+def test_shared_noise_is_accepted_where_its_assumption_and_all_members_are_known(make_plan: Plans) -> None:
+    plan = make_shared(make_plan)
+    SHARING.accept(plan)
+    LocalPolicy(**FIELDS, largest_honest_minimum=3, peers=EVERYBODY).accept(plan)
+    LocalPolicy(**FIELDS, largest_honest_minimum=3, peers=EVERYBODY, own=peer("a")).accept(plan)
+
+
+def test_shared_noise_is_refused_where_nothing_was_said_of_it(make_plan: Plans) -> None:
+    refused = refusal(dataclasses.replace(SHARING, largest_honest_minimum=None), make_shared(make_plan))
+    assert refused.reason == "honest_minimum_too_large"
+    assert "honest_minimum 3 of 4, threshold 3, colluders 0 (allowed: no shared noise)" in str(refused)
+
+
+def test_an_assumption_of_more_honest_institutions_is_refused(make_plan: Plans) -> None:
+    refused = refusal(dataclasses.replace(SHARING, largest_honest_minimum=2), make_shared(make_plan))
+    assert refused.reason == "honest_minimum_too_large"
+    assert "(at most 2)" in str(refused)
+    dataclasses.replace(SHARING, largest_honest_minimum=2).accept(make_shared(make_plan, 2))
+
+
+def test_members_that_are_not_known_are_at_most_the_colluders(make_plan: Plans) -> None:
+    policy = dataclasses.replace(SHARING, peers=tuple(map(peer, "bc")))
+    refused = refusal(policy, make_shared(make_plan))
+    assert refused.reason == "peers_unknown"
+    assert "peers not known here: d (at most 0 unknown)" in str(refused)
+    policy.accept(make_shared(make_plan, colluders=1))
+    two = refusal(dataclasses.replace(SHARING, peers=(peer("b"),)), make_shared(make_plan, colluders=1))
+    assert "not known here: c, d (at most 1 unknown)" in str(two)
+
+
+def test_a_policy_without_a_name_counts_itself_among_the_unknown(make_plan: Plans) -> None:
+    assert refusal(dataclasses.replace(SHARING, own=""), make_shared(make_plan)).reason == "peers_unknown"
+
+
+def test_a_member_that_the_coordinator_invented_is_refused(make_plan: Plans) -> None:
+    """Its name is a known one's, or a new one; its key is the coordinator's to use."""
+    invented = SigningIdentity.generate().public.key_hex
+    for replaced in ("b", "d"):
+        names = tuple((n, invented if n == replaced else k) for n, k in members())
+        assert refusal(SHARING, make_shared(make_plan, members=names)).reason == "peers_unknown"
+    three = ("a", "b", "c")
+    names = (*members(three), ("zz", invented))
+    plan = make_shared(make_plan, members=names, cohort=three)
+    assert "not known here: zz" in str(refusal(SHARING, plan))
+
+
+def test_an_institution_whose_own_key_was_replaced_refuses_whatever_the_colluders(make_plan: Plans) -> None:
+    names = (("a", SigningIdentity.generate().public.key_hex), *members("bcd"))
+    plan = make_shared(make_plan, colluders=1, members=names)
+    refused = refusal(SHARING, plan)
+    assert refused.reason == "peers_unknown"
+    assert "not among the members with its own key" in str(refused)
+    absent = make_shared(make_plan, colluders=1, members=(*members("bcd"), ("z", names[0][1])), cohort=("b", "c", "d"))
+    assert "not among the members with its own key" in str(refusal(SHARING, absent))
+
+
+def test_two_members_with_one_key_are_no_plan(make_plan: Plans) -> None:
+    names = list(members())
+    names[1] = ("b", names[0][1])
+    with pytest.raises(InvalidPlan, match="two members have one key"):
+        make_shared(make_plan, members=tuple(names))
+    # Written in another way it is the same key, and nobody knows "b" by it.
+    names[1] = ("b", names[0][1].upper())
+    with pytest.raises((InvalidPlan, PlanRefused)):
+        SHARING.accept(make_shared(make_plan, members=tuple(names)))
+
+
+def test_a_plan_whose_shares_carry_less_than_it_claims_is_no_plan(make_plan: Plans) -> None:
+    plan = make_shared(make_plan, 2)
+    assert plan.sums is not None
+    weak = dataclasses.replace(plan.sums, share_std_units=plan.sums.share_std_units - 1)
+    with pytest.raises(InvalidPlan, match="the shares carry less than the plan promises"):
+        dataclasses.replace(plan, sums=weak)
+    for_three = sums_of(shared(plan.privacy, 3), plan.parameters)
+    with pytest.raises(InvalidPlan, match="the shares carry less"):
+        dataclasses.replace(plan, sums=for_three)
+
+
+def test_of_a_job_the_members_are_not_known_yet(make_plan: Plans) -> None:
+    job = job_of(make_shared(make_plan))
+    peers = {f.rule: f for f in SHARING.findings(job)}["peers"]
+    assert (peers.holds, peers.asked) == (True, "members are named in each round")
+    named = {f.rule: f for f in SHARING.findings(dataclasses.replace(job, institutions=("a", "b", "c", "x\x1b")))}
+    assert named["peers"].asked == "members are named in each round; not known here: x?"
+    refused = dataclasses.replace(SHARING, largest_honest_minimum=None).findings(job)
+    assert [f.code for f in refused if not f.holds] == ["honest_minimum_too_large"]
+
+
+def test_without_shared_noise_nobody_needs_to_be_known(make_plan: Plans) -> None:
+    """Masks then protect beyond what the institution's own noise promises."""
+    privacy = make_plan().privacy
+    sums = dataclasses.replace(sums_of(shared(privacy), make_plan().parameters), share_std_units=0)
+    plan = make_plan(sums=sums, members=members(), cohort=("a", "b", "c", "d"), quorum=3)
+    POLICY.accept(plan)
+    assert {"honest_minimum", "peers"} & {f.rule for f in POLICY.findings(plan)} == set()
+
+
+def test_codes_of_shared_noise_may_travel(make_plan: Plans) -> None:
+    found = POLICY.findings(make_shared(make_plan))
+    assert [f.code for f in found if not f.holds] == ["honest_minimum_too_large", "peers_unknown"]
+    assert all(f.code.isidentifier() and len(f.code) <= 40 for f in found)
+    many = tuple((f"m\n{i:02}", SigningIdentity.generate().public.key_hex) for i in range(4))
+    asked = {f.rule: f.asked for f in SHARING.findings(make_shared(make_plan, members=many, cohort=()))}["peers"]
+    assert asked.isprintable()
+
+
+def job_of(plan: RoundPlan) -> JobPlan:
+    names = ("job_id", "task", "schema", "strategy", "rounds", "seed", "quorum", "deadline_s", "max_tokens")
+    same = {n: getattr(plan, n) for n in (*names, "optimiser", "privacy", "joint", "sums")}
+    return JobPlan(**same)
+
+
 def test_a_finding_that_holds_is_ok() -> None:
     finding = Finding(rule="rank", code="rank_too_large", asked="4", allowed="at most 8", holds=True)
     assert (finding.status, finding.describe()) == ("ok", "rank 4 (at most 8)")
@@ -192,6 +318,15 @@ def test_a_finding_that_holds_is_ok() -> None:
         {"samplers": ()},
         {"samplers": ("shuffled",)},
         {"approval": "sometimes"},
+        {"largest_honest_minimum": 0},
+        {"largest_honest_minimum": -1},
+        {"largest_honest_minimum": True},
+        {"largest_honest_minimum": 2.5},
+        {"peers": ("a",)},
+        {"peers": (peer("a"), peer("a"))},
+        {"own": "a"},
+        {"peers": (peer("b"),), "own": "b" + peer("a")[1:]},
+        {"peers": ("b" + peer("a")[1:],), "own": peer("a")},
     ],
 )
 def test_a_policy_out_of_range_is_refused(change: dict[str, Any]) -> None:

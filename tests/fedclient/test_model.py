@@ -1,4 +1,4 @@
-"""The trainer: rounds start from their state alone, whatever the last one trained."""
+"""The trainer: rounds start from their state alone, and what has secure sums leaves encoded or not at all."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -8,18 +8,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from domains.language import Base, Encoded, collate, mean_loss
 from fedclient.dataset import PrivateDataset
 from fedclient.model import GradientRule, Trainer
 from fedcore.adapter import AdapterSchema, AdapterState
-from fedcore.errors import BaseMismatch, ConfigError, ModelError, PrivacyError
+from fedcore.errors import BaseMismatch, ConfigError, InvalidPlan, ModelError, PrivacyError
+from fedcore.privacy.integer_noise import SecureIntegerNoise
 from fedcore.privacy.noise import SecureNoise, UnsafeNoNoise, UnsafeSeededNoise
 from fedcore.privacy.plan import UNSAFE_NO_NOISE, PrivacyPlan
 from fedcore.privacy.sampling import SystemRandom, UnsafeSeeded
 from fedcore.privacy.units import PrivacyUnit
 from fedcore.round import Optimiser, RoundPlan
+from fedcore.secagg import RingArray
+from fedcore.sums import SumPlan
 from simulations.tiny import KINDS, TARGETS, TinyKind, make_tiny_base
+from tests.reference import clipped_sum as twin
 
 PRIVACY = PrivacyPlan(
     unit=PrivacyUnit(key="patient"),
@@ -249,3 +254,175 @@ def test_a_round_that_diverges_is_refused(base: Base) -> None:
     plan = plan_of(state, privacy=wild, optimiser=Optimiser(name="sgd", learning_rate=10.0))
     with pytest.raises(ModelError, match="learning_rate"):
         Trainer(base).train(plan, state, data(), source=SystemRandom(), noise=SecureNoise())
+
+
+ONE = replace(PRIVACY, steps_per_round=1)
+QUIET_ONE = replace(QUIET, steps_per_round=1)
+SHARED = replace(ONE, mechanism="discrete_gaussian", honest_minimum=3)
+MEMBERS = tuple((name, f"{place:064x}") for place, name in enumerate("abc"))
+
+
+def ring_plan(state: AdapterState, privacy: PrivacyPlan, *, joint: bool, **changes: Any) -> RoundPlan:
+    """A plan of three institutions whose sums are masked."""
+    size = sum(t.size for t in state.schema.part(*changes.get("trains", ("lora_A", "lora_B", "head"))))
+    sums = SumPlan.choose(
+        privacy,
+        parameters=size,
+        parties=3,
+        threshold=3,
+        colluders=0,
+        update_bound_l2=None if joint else 10.0,
+    )
+    fields = {"joint": joint, "sums": sums, "members": MEMBERS, "cohort": ("a", "b", "c"), "quorum": 3}
+    return plan_of(state, privacy=privacy, **fields, **changes)
+
+
+def decoded(plan: RoundPlan, vectors: list[RingArray]) -> Any:
+    assert plan.sums is not None
+    return plan.sums.ring(plan.parameters).decode(np.add.reduce(vectors, dtype=vectors[0].dtype))
+
+
+def moved(base: Base) -> AdapterState:
+    """A state in which no gradient vanishes."""
+    state = AdapterState.initial(schema_of(base), seed=7)
+    return state.replace({n: a + np.float32(0.05) for n, a in state.part("lora_B").items()})
+
+
+def slow_sum(base: Base, plan: RoundPlan, state: AdapterState, dataset: PrivateDataset) -> Any:
+    """The twin's clipped sum as one vector in the order of the plan's tensors."""
+    adapted = base.adapt(plan.schema, plan.trains)
+    adapted.load(state)
+    total = twin.clipped_sum(adapted, dataset.units, plan.privacy.clip_norm_l2 * (1 - 2.0**-18))
+    return np.concatenate([total[t.name].numpy().ravel() for t in plan.trained])
+
+
+@pytest.mark.parametrize("trains", [("lora_A",), ("lora_B",), ("lora_A", "lora_B")])
+def test_a_joint_round_gives_the_clipped_sum_in_the_order_of_the_plan(base: Base, trains: tuple[str, ...]) -> None:
+    state, trainer = moved(base), Trainer(base)
+    tight = replace(QUIET_ONE, clip_norm_l2=0.05)  # Some units pass it and others do not.
+    plan = plan_of(state, privacy=tight, joint=True, trains=trains)
+    update = trainer.train(plan, state, data(), source=SystemRandom(), noise=UnsafeNoNoise())
+    expected = slow_sum(base, plan, state, data())
+    assert tuple(update.tensors) == tuple(t.name for t in plan.trained)
+    assert np.linalg.norm(expected) > 0.04
+    assert np.linalg.norm(update.flatten() - expected) <= 1e-6 * np.linalg.norm(expected)
+    masked = ring_plan(state, tight, joint=True, trains=trains)
+    vectors = [
+        trainer.train_ring(masked, state, data(seed), source=SystemRandom(), noise=UnsafeNoNoise()) for seed in range(3)
+    ]
+    pooled = sum(slow_sum(base, plan, state, data(seed)) for seed in range(3))
+    assert masked.sums is not None
+    assert np.abs(decoded(masked, vectors) - pooled).max() <= masked.sums.ring(plan.parameters).error_bound + 1e-6
+
+
+@pytest.mark.parametrize("rate", [1.0, 1e-12], ids=["units", "an empty batch"])
+def test_a_joint_round_with_noise_has_that_of_the_plan(base: Base, rate: float) -> None:
+    state, trainer = moved(base), Trainer(base)
+    std = ONE.noise_multiplier * ONE.clip_norm_l2
+    expected = slow_sum(base, plan_of(state, privacy=QUIET_ONE), state, data()) if rate == 1 else 0.0
+    plan = plan_of(state, privacy=replace(ONE, sampling_rate=rate), joint=True)
+    rounds = [trainer.train(plan, state, data(), source=SystemRandom(), noise=SecureNoise()) for _ in range(12)]
+    require_gaussian(np.stack([update.flatten() for update in rounds]) - expected, std)
+
+    plan = ring_plan(state, replace(SHARED, sampling_rate=rate), joint=True)
+    assert plan.sums is not None
+    vectors = [
+        trainer.train_ring(plan, state, data(), source=SystemRandom(), noise=SecureIntegerNoise()) for _ in range(12)
+    ]
+    threes = [decoded(plan, vectors[i : i + 3]) - 3 * expected for i in range(0, 12, 3)]
+    carried = 3**0.5 * plan.sums.share_std_units * plan.sums.resolution
+    require_gaussian(np.stack(threes), carried)
+    require_gaussian(np.stack([decoded(plan, [v]) - expected for v in vectors]), carried / 3**0.5)
+    assert std <= carried <= 1.01 * std
+
+
+def require_gaussian(values: Any, std: float) -> None:
+    """Mean 0 and this standard deviation; honest values fail less than once in 10**6."""
+    assert abs(values.mean()) <= 5.1 * std / values.size**0.5
+    assert (
+        stats.chi2.ppf(2.5e-7, values.size) <= float((values**2).sum()) / std**2 <= stats.chi2.isf(2.5e-7, values.size)
+    )
+
+
+def test_local_steps_in_a_ring_are_the_same_update(base: Base) -> None:
+    state, trainer = moved(base), Trainer(base)
+    masked = ring_plan(state, PRIVACY, joint=False)
+    clear = plan_of(state)
+    update = trainer.train(clear, state, data(), source=UnsafeSeeded(1), noise=UnsafeSeededNoise(2))
+    vector = trainer.train_ring(masked, state, data(), source=UnsafeSeeded(1), noise=UnsafeSeededNoise(2))
+    assert masked.sums is not None
+    assert vector.dtype == np.dtype(f"<u{masked.sums.bits // 8}")
+    assert np.abs(decoded(masked, [vector]) - update.flatten()).max() <= masked.sums.resolution
+
+
+def test_joint_rounds_of_alternating_parts_equal_rounds_of_a_fresh_trainer(root: Path, base: Base) -> None:
+    state, kept = moved(base), Trainer(base)
+    local = plan_of(state)
+    for trains in (("lora_A",), ("lora_B",), ("lora_B",), ("lora_A", "lora_B"), ("lora_A",)):
+        plan = plan_of(state, privacy=ONE, joint=True, trains=trains)
+        fresh = seeded_round(Trainer(Base.load(root / "llama", device="cpu")), plan, state)
+        again = seeded_round(kept, plan, state)
+        assert all((fresh[n] == again[n]).all() for n in fresh)
+        seeded_round(kept, local, state)  # Rounds of the other kind in between leave no trace.
+
+
+def test_what_has_secure_sums_never_leaves_in_clear_and_nothing_else_leaves_encoded(base: Base) -> None:
+    state, trainer = moved(base), Trainer(base)
+    for privacy, joint, noise in (
+        (PRIVACY, False, SecureNoise()),
+        (QUIET, False, UnsafeNoNoise()),
+        (SHARED, True, SecureIntegerNoise()),
+        (QUIET_ONE, True, UnsafeNoNoise()),
+    ):
+        given: Any = noise
+        with pytest.raises(PrivacyError, match="encoded or not at all"):
+            trainer.train(ring_plan(state, privacy, joint=joint), state, data(), source=SystemRandom(), noise=given)
+        if not privacy.shares_noise:
+            with pytest.raises(PrivacyError, match="no secure sums"):
+                trainer.train_ring(
+                    plan_of(state, privacy=privacy, joint=joint), state, data(), source=SystemRandom(), noise=given
+                )
+
+
+@pytest.mark.parametrize(
+    ("privacy", "joint", "noise"),
+    [
+        (SHARED, True, SecureNoise()),
+        (SHARED, True, UnsafeNoNoise()),
+        (QUIET_ONE, True, SecureIntegerNoise()),
+        (PRIVACY, False, SecureIntegerNoise()),
+        (QUIET, False, SecureNoise()),
+        (ONE, True, SecureNoise()),
+    ],
+    ids=["gaussian", "none", "integers for none", "integers, local", "gaussian for none, local", "own noise, joint"],
+)
+def test_a_ring_with_noise_of_another_mechanism_is_refused(
+    base: Base, privacy: PrivacyPlan, joint: bool, noise: Any
+) -> None:
+    state = AdapterState.initial(schema_of(base), seed=7)
+    with pytest.raises(PrivacyError):
+        Trainer(base).train_ring(
+            ring_plan(state, privacy, joint=joint), state, data(), source=SystemRandom(), noise=noise
+        )
+
+
+def test_sums_with_too_little_noise_are_refused_before_the_model_is_touched(base: Base) -> None:
+    state = AdapterState.initial(schema_of(base), seed=7)
+    plan = ring_plan(state, SHARED, joint=True)
+    assert plan.sums is not None
+    # A plan like this cannot be made, nor read from a wire; the trainer does not rest on that.
+    object.__setattr__(plan, "sums", replace(plan.sums, share_std_units=plan.sums.share_std_units - 2))
+    before = [p.detach().clone() for p in base.adapt(state.schema, ("lora_A",)).parameters.values()]
+    with pytest.raises(InvalidPlan):
+        Trainer(base).train_ring(plan, moved(base), data(), source=SystemRandom(), noise=SecureIntegerNoise())
+    after = base.adapt(state.schema, ("lora_A",)).parameters.values()
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_a_joint_sum_that_leaves_the_finite_numbers_is_refused(base: Base) -> None:
+    state = AdapterState.initial(schema_of(base), seed=7)
+    wild = replace(ONE, clip_norm_l2=1e38, noise_multiplier=1e6)
+    with pytest.raises(ModelError):
+        Trainer(base).train(
+            plan_of(state, privacy=wild, joint=True), state, data(), source=SystemRandom(), noise=SecureNoise()
+        )

@@ -26,6 +26,7 @@ from fedcore.identity import SigningIdentity
 from fedcore.plan_file import write_plan
 from fedcore.privacy.bounds import Clipping
 from fedcore.round import JobPlan, RoundPlan
+from tests.reference.shared_noise import IDENTITIES, peer, shared_fields
 
 Plans = Callable[..., RoundPlan]
 
@@ -256,6 +257,96 @@ def test_adaptive_clipping_is_said_in_words(place: Place, make_plan: Plans) -> N
     privacy = dataclasses.replace(place.plan.privacy, clipping=clipping)
     write_plan(place.file, make_plan(privacy=privacy))
     assert "a count with noise multiplier 20 is released beside it" in place.run("policy", "check", str(place.file))[0]
+
+
+# Shared noise.
+
+
+def share(place: Place, most: int | None = 3, peers: str = "abcd") -> RoundPlan:
+    """Make the place's plan one that shares noise, and its node "a" with a policy on it."""
+    place.plan = dataclasses.replace(place.plan, **shared_fields(place.plan))
+    write_plan(place.file, place.plan)
+    text = (place.directory / "node.toml").read_text()
+    text = text.replace('name = "hospital-a"', 'name = "a"')
+    known = ", ".join(f'"{peer(name)}"' for name in peers if name != "a")
+    rule = f"peers = [{known}]\n" + ("" if most is None else f"largest_honest_minimum = {most}\n")
+    (place.directory / "node.toml").write_text(text.replace("[policy]", "[policy]\n" + rule, 1))
+    place.settings.files.identity.unlink()
+    IDENTITIES["a"].save(place.settings.files.identity)
+    return place.plan
+
+
+def test_a_plan_that_shares_noise_is_shown_with_what_it_assumes(place: Place) -> None:
+    plan = share(place)
+    for tried in (plan, job_of(plan, joint=True, sums=plan.sums, quorum=3)):
+        value, error = place.check(tried)
+        assert error is None
+        assert value["accepted"]
+        assert value["budget"]["honest_minimum"] == 3
+    write_plan(place.file, plan)
+    shown = " ".join(place.run("policy", "check", str(place.file))[0].split())
+    for words in (
+        "this institution's sum of clipped gradients for one joint step is masked",
+        "only sums of at least 3 of 4 institutions, as long as at most 0 of them collude with it",
+        "the noise is shared: what is promised assumes that in every sum 3 or more institutions neither drop out",
+        "0.461880 times is this one's own share".replace("0.461880", f"{0.8 / 3**0.5:g}"),
+        "at the coordinator",
+        "if 3 in every sum are honest",
+    ):
+        assert words in shown
+
+
+@pytest.mark.parametrize(
+    ("most", "peers", "code"),
+    [(None, "abcd", "honest_minimum_too_large"), (2, "abcd", "honest_minimum_too_large"), (3, "abc", "peers_unknown")],
+)
+def test_shared_noise_that_is_not_agreed_to_is_refused(place: Place, most: int | None, peers: str, code: str) -> None:
+    share(place, most, peers)
+    value, error = place.check()
+    assert isinstance(error, PlanRefused)
+    assert codes(value, "refused") == [code]
+    assert place.settings.open_ledger().events() == ()
+
+
+def test_local_steps_and_masks_are_said_in_words(place: Place) -> None:
+    def seen(**changes: Any) -> str:
+        write_plan(place.file, dataclasses.replace(place.plan, **changes))
+        return " ".join(place.run("policy", "check", str(place.file))[0].split())
+
+    assert "seen: the coordinator sees this institution's noised update after 3 steps of its own" in seen()
+    one = dataclasses.replace(place.plan.privacy, steps_per_round=1)
+    assert "this institution's noised sum of clipped gradients for one joint step" in seen(joint=True, privacy=one)
+    fields = shared_fields(place.plan)
+    masks = {n: fields[n] for n in ("members", "cohort", "quorum")}
+    masked = seen(**masks, sums=dataclasses.replace(fields["sums"], share_std_units=0))
+    assert "noised update after 3 steps of its own is masked" in masked
+    assert "shared" not in masked
+
+
+def test_show_says_whether_noise_may_be_shared_and_with_whom(place: Place) -> None:
+    assert json.loads(place.run("policy", "show", "--json")[0])["largest_honest_minimum"] is None
+    assert "none that is shared is accepted" in " ".join(place.run("policy", "show")[0].split())
+    share(place, 3, "bc")
+    value = json.loads(place.run("policy", "show", "--json")[0])
+    assert (value["largest_honest_minimum"], value["peers"], value["peer"]) == (3, [peer("b"), peer("c")], peer("a"))
+    shown = " ".join(place.run("policy", "show")[0].split())
+    assert "at most 3 honest institutions" in shown
+    assert "fingerprints: b, c, all others count as colluders" in shown
+
+
+def test_who_approves_shared_noise_reads_what_it_assumes(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    share(place)
+    wait(place)
+    with pytest.raises(TrustError):
+        get_command(node).main(["approve", "job", "--dir", str(place.directory)], standalone_mode=False)
+    shown = capsys.readouterr().err
+    assert "the noise is shared: what is promised assumes" in shown
+    assert place.run("approve", "job", "--yes", place.plan.terms_digest)[1] is None
+    assert approved(place) == place.plan.terms_digest
+    # Another assumption is another plan: it waits again.
+    fields = shared_fields(place.plan, 2)
+    other = dataclasses.replace(place.plan, **fields)
+    assert codes(place.check(other)[0], "waits") == ["approval_pending"]
 
 
 def test_show_says_what_is_accepted_and_the_digest_to_pin(place: Place) -> None:

@@ -11,6 +11,7 @@ from fedclient.ledger import BudgetLimit
 from fedclient.settings import NodeSettings
 from fedcore.errors import ConcordatError, ConfigError, NoPrivacyUnit
 from fedcore.privacy.units import PrivacyUnit
+from tests.reference.shared_noise import IDENTITIES, peer
 
 TOML = """
 name = "hospital-a"
@@ -106,6 +107,21 @@ def test_each_new_setting_must_be_written(tmp_path: Path, key: str) -> None:
         load(tmp_path, re.sub(rf"(?m)^{key} = .*\n", "", TOML))
 
 
+def test_shared_noise_is_refused_unless_the_file_says_otherwise(tmp_path: Path) -> None:
+    assert (load(tmp_path).policy.largest_honest_minimum, load(tmp_path).policy.peers) == (None, ())
+    more = f'approval = "job"\nlargest_honest_minimum = 3\npeers = ["{peer("b")}", "{peer("c")}"]'
+    policy = load(tmp_path, TOML.replace('approval = "job"', more)).policy
+    assert (policy.largest_honest_minimum, policy.peers) == (3, (peer("b"), peer("c")))
+
+
+def test_the_policy_knows_its_own_institution_by_its_key(tmp_path: Path) -> None:
+    assert load(tmp_path).policy.own == ""
+    IDENTITIES["a"].save(tmp_path / "identity.key")
+    assert load(tmp_path).policy.own == "hospital-a" + peer("a")[1:]
+    (tmp_path / "identity.key").write_text("no key")
+    assert load(tmp_path).policy.own == ""
+
+
 def test_paths_are_relative_to_the_nodes_directory(tmp_path: Path) -> None:
     settings = load(tmp_path)
     assert settings.records.path == tmp_path / "notes.jsonl"
@@ -176,6 +192,13 @@ def test_no_unit_is_an_error_that_says_so(tmp_path: Path, toml: str) -> None:
         ('tasks = ["medicine.record"]', 'tasks = ["medicine.record@1"]'),
         ('path = "smollm2-135m"', 'path = "x"\ngradients = "fast"'),
         ("largest_rank = 8", "largest_rank = 8\nunsafe_allow_no_noise = true"),
+        ("largest_rank = 8", "largest_rank = 8\nlargest_honest_minimum = 0"),
+        ("largest_rank = 8", "largest_rank = 8\nlargest_honest_minimum = true"),
+        ("largest_rank = 8", 'largest_rank = 8\nlargest_honest_minimum = "3"'),
+        ("largest_rank = 8", 'largest_rank = 8\npeers = ["b"]'),
+        ("largest_rank = 8", 'largest_rank = 8\npeers = "b"'),
+        ("largest_rank = 8", f'largest_rank = 8\npeers = ["{peer("b")}", "{peer("b")}"]'),
+        ("largest_rank = 8", f'largest_rank = 8\nown = "{peer("b")}"'),
         ('name = "hospital-a"', 'name = "hospital-a'),
     ],
 )

@@ -1,4 +1,4 @@
-"""Updates: new minus old, finite, read-only, silent."""
+"""Updates: new minus old or a joint sum, finite, read-only, silent."""
 
 from collections.abc import Callable
 
@@ -52,3 +52,25 @@ def test_an_update_holds_exactly_its_tensors(make_plan: Callable[..., RoundPlan]
 
 def test_an_update_prints_its_class_alone(make_plan: Callable[..., RoundPlan], state: AdapterState) -> None:
     assert repr(AdapterUpdate.between(state, state.tensors, make_plan().trained)) == "AdapterUpdate"
+
+
+def test_a_joint_sum_is_cut_in_the_order_of_the_plan_and_joined_again(make_plan: Callable[..., RoundPlan]) -> None:
+    plan = make_plan()
+    vector = np.arange(plan.parameters, dtype=np.float32)
+    update = AdapterUpdate.of_sum(vector, plan.trained)
+    assert tuple(update.tensors) == tuple(t.name for t in plan.trained)
+    start = 0
+    for spec in plan.trained:
+        np.testing.assert_array_equal(update.tensors[spec.name].ravel(), vector[start : start + spec.size])
+        start += spec.size
+    np.testing.assert_array_equal(update.flatten(), vector)
+    vector[:] = 0  # The update holds a copy.
+    assert update.flatten()[1] == 1
+
+
+def test_a_joint_sum_that_is_not_finite_or_does_not_fit_is_refused(make_plan: Callable[..., RoundPlan]) -> None:
+    plan = make_plan()
+    with pytest.raises(ModelError):
+        AdapterUpdate.of_sum(np.full(plan.parameters, np.inf, dtype=np.float32), plan.trained)
+    with pytest.raises(ConfigError):
+        AdapterUpdate.of_sum(np.zeros(plan.parameters + 1, dtype=np.float32), plan.trained)
