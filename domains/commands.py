@@ -262,6 +262,8 @@ def _show(value: Mapping[str, Any]) -> None:
         typer.echo(f"  {name}: {value[name]}")
     if value["unsafe"]:
         typer.echo(f"  UNSAFE: {', '.join(value['unsafe'])}")
+    if honest := {s["honest_minimum"] for s in value["institutions"] if "honest_minimum" in s}:
+        typer.echo(f"  noise is shared: assumes {min(honest)} or more honest institutions in every sum")
     table = Table("institution", "unit", "epsilon", "delta", "rounds", box=None)
     for s in value["institutions"]:
         epsilon = "unbounded" if s["epsilon"] is None else f"{s['epsilon']:.3g}"

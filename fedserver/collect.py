@@ -7,12 +7,13 @@ A **Collector** is a small state machine without I/O: hand it what arrived, ask 
 and take the sum at the end. One bad reply never stops the round for the others; a refusal is an answer,
 so nobody waits for it twice.
 
-Sums are taken in float64 in order of names, so that they do not depend on who answered first.
+Sums are taken in float64 in order of names, so that they do not depend on who answered first. In a masked round
+nothing here sees an update: what it would be goes into a `SumRound` as it came, and nothing is kept of it.
 """
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -25,11 +26,15 @@ from fedcore.errors import BadReply, PrivacyError, QuorumLost, TrustError
 from fedcore.manifest import PrivacySpend
 from fedcore.privacy.plan import PrivacyPlan
 from fedcore.round import CohortSum, Optimiser, RoundPlan
+from fedcore.secagg import SumRound
 from fedcore.sums import largest_batch_units
-from fedcore.wire import Envelope, read_refusal, read_reply_header, read_update
+from fedcore.wire import Envelope, ReplyHeader, read_refusal, read_reply_header, read_update
 from fedserver.cohort import Member
 
-__all__ = ["Acknowledged", "Collector", "norm_bound", "update_bound_l2"]
+__all__ = ["RETRY", "Acknowledged", "Collector", "norm_bound", "update_bound_l2"]
+
+RETRY = "sum_state_changed"
+"""The refusal of a node that was asked twice at once: it is asked again."""
 
 _MARGIN = 10.0
 
@@ -74,18 +79,25 @@ class Collector:
         plan: What was asked.
         members: Who is enrolled, by name; one of the cohort who is not counts as missing.
         folded: Institution -> rounds of this job in which it was counted before.
+        masks: Where the plan has secure sums: takes the masked vectors.
     """
 
     def __init__(
-        self, plan: RoundPlan, members: Mapping[str, Member], *, folded: Mapping[str, int] | None = None
+        self,
+        plan: RoundPlan,
+        members: Mapping[str, Member],
+        *,
+        folded: Mapping[str, int] | None = None,
+        masks: SumRound | None = None,
     ) -> None:
         self._plan = plan
+        self._masks = masks
         self._folded = dict(folded or {})
         self._members = {name: members[name] for name in plan.cohort if name in members}
         self._limit = norm_bound(plan)
         self._updates: dict[str, dict[str, FloatArray]] = {}
         self._spends: dict[str, PrivacySpend] = {}
-        self._attestations: dict[str, Attestation] = {}
+        self._signed: dict[str, Attestation] = {}
         self._acknowledged: dict[str, Acknowledged] = {}
         self._answered: set[str] = set()
         self._dropped: dict[str, str] = {name: "missing" for name in plan.cohort if name not in members}
@@ -96,9 +108,14 @@ class Collector:
         return frozenset(self._members.keys() - self._answered)
 
     @property
+    def enough(self) -> bool:
+        """Whether a masked round has its quorum; without masks everybody has until the deadline."""
+        return self._masks is not None and len(self._spends) >= self._plan.quorum
+
+    @property
     def contributors(self) -> tuple[str, ...]:
         """Those whose update holds, sorted."""
-        return tuple(sorted(self._updates))
+        return tuple(sorted(self._spends))
 
     @property
     def dropped(self) -> Mapping[str, str]:
@@ -113,7 +130,12 @@ class Collector:
     @property
     def attestations(self) -> Mapping[str, Attestation]:
         """What each contributor signed."""
-        return MappingProxyType(dict(self._attestations))
+        return MappingProxyType({name: self._signed[name] for name in self.contributors})
+
+    @property
+    def signed(self) -> Mapping[str, Attestation]:
+        """What each institution signed with its reply, whether or not it was counted."""
+        return MappingProxyType(dict(self._signed))
 
     @property
     def acknowledged(self) -> Mapping[str, Acknowledged]:
@@ -129,7 +151,10 @@ class Collector:
         try:
             self._read(institution, envelope)
         except BadReply as error:
-            self._dropped[institution] = error.kind
+            if error.kind == RETRY:
+                self._answered.discard(institution)
+            else:
+                self._dropped[institution] = error.kind
 
     def drop(self, institution: str, reason: str) -> None:
         """Note that a member's answer could not be read at all, or never came."""
@@ -141,11 +166,39 @@ class Collector:
         for name in self.waiting:
             self.drop(name, "late" if name in connected else "missing")
 
-    def sum(self) -> CohortSum:
-        """The weighted sum of what holds.
+    def resume(
+        self, contributors: Collection[str], signed: Mapping[str, Attestation], dropped: Mapping[str, str]
+    ) -> None:
+        """Go on after a restart with replies that were taken before, of which the headers were kept.
+
+        Args:
+            contributors: Those whose vectors are in the sum.
+            signed: What `signed` was.
+            dropped: What `dropped` was.
+        Raises:
+            TrustError: A kept header does not hold, or is not of this round.
+        """
+        for name, reply in sorted(signed.items()):
+            header = reply.verify()
+            if (header.get("plan"), header.get("institution"), reply.institution) != (self._plan.digest, name, name):
+                raise TrustError(f"a kept reply of {name} is not of this round")
+            kept = ReplyHeader(spend=header["spend"], ledger=header["ledger"], dataset=header["dataset"])
+            try:
+                spend = self._acknowledge(name, kept, reply)
+            except BadReply:
+                continue
+            if name in contributors:
+                self._spends[name] = spend
+        if set(contributors) != self._spends.keys():
+            raise TrustError("a masked round was kept without the replies of all its survivors")
+        self._answered |= self._members.keys()
+        self._dropped = dict(dropped)
+
+    def check_quorum(self) -> None:
+        """Return when there are enough good replies.
 
         Raises:
-            QuorumLost: Fewer good replies than the quorum.
+            QuorumLost: Fewer than the quorum.
         """
         names = self.contributors
         if len(names) < self._plan.quorum:
@@ -154,6 +207,15 @@ class Collector:
                 expected=f"at least {self._plan.quorum}",
                 got=f"{len(names)}" + "".join(f", {n} {r}" for n, r in sorted(self._dropped.items())),
             )
+
+    def sum(self) -> CohortSum:
+        """The weighted sum of what holds, where nothing is masked.
+
+        Raises:
+            QuorumLost: Fewer good replies than the quorum.
+        """
+        self.check_quorum()
+        names = sorted(self._updates)
         total: dict[str, npt.NDArray[np.float64]] = {t.name: np.zeros(t.shape) for t in self._plan.trained}
         for name in names:
             for tensor, update in self._updates[name].items():
@@ -172,20 +234,31 @@ class Collector:
             code = read_refusal(envelope, self._plan, institution, identity)
             raise BadReply(f"{institution} refused the round", kind=code)
         header = read_reply_header(envelope, self._plan, institution, identity)
-        self._acknowledged[institution] = Acknowledged(ledger=header.ledger, dataset=header.dataset, steps=0)
+        spend = self._acknowledge(institution, header, Attestation.of(institution, identity, envelope))
+        if self._masks is not None:
+            self._masks.add_masked(institution, envelope.body)
+        else:
+            self._updates[institution] = self._update(institution, envelope)
+        self._spends[institution] = spend
+
+    def _update(self, institution: str, envelope: Envelope) -> dict[str, FloatArray]:
+        """An update in the clear, when it is not absurd."""
         tensors = read_update(envelope, self._plan, institution)
         square = sum(float(np.square(a, dtype=np.float64).sum()) for a in tensors.values())
         if not math.sqrt(square) <= self._limit:
             raise BadReply(
                 f"{institution}: the update's norm is absurd", kind="too_large", expected=f"at most {self._limit:g}"
             )
+        return tensors
+
+    def _acknowledge(self, institution: str, header: ReplyHeader, reply: Attestation) -> PrivacySpend:
+        """Note what was signed, also where its spend cannot be believed, which then is raised."""
+        self._signed[institution] = reply
+        noted = Acknowledged(ledger=header.ledger, dataset=header.dataset, steps=0)
+        self._acknowledged[institution] = noted
         spend = self._spend(institution, header.spend)
-        self._acknowledged[institution] = Acknowledged(
-            ledger=header.ledger, dataset=header.dataset, steps=sum(e.steps for e in spend.events)
-        )
-        self._updates[institution] = tensors
-        self._spends[institution] = spend
-        self._attestations[institution] = Attestation.of(institution, identity, envelope)
+        self._acknowledged[institution] = replace(noted, steps=sum(e.steps for e in spend.events))
+        return spend
 
     def _spend(self, institution: str, stated: Mapping[str, Any]) -> PrivacySpend:
         """What an institution states, when it can be that of this plan.

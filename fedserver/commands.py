@@ -8,7 +8,7 @@ import threading
 import time
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -19,15 +19,17 @@ from fedcore.enrolment import CoordinatorCard, EnrolmentRequest, confirm_fingerp
 from fedcore.errors import ConfigError, Interrupted, QuorumLost, TrustError
 from fedcore.identity import SigningIdentity
 from fedcore.plan_file import write_plan
+from fedcore.privacy.plan import Forecast
 from fedcore.receipt import write_line
-from fedcore.round import Completed
+from fedserver._job_views import show_job, status_of
 from fedserver.cohort import check_reachable
 from fedserver.door import split_address
 from fedserver.job import forecast, load_job
 from fedserver.pki import Authority
 from fedserver.settings import Place
-from fedserver.store import JobRecord, Store
+from fedserver.store import Store
 from fedserver.strategies import DEFAULT, load_strategy, strategy_names
+from fedserver.sum_forecast import SumForecast, check_room
 
 __all__ = ["server"]
 
@@ -230,8 +232,9 @@ def plan(
     """
     loaded = load_job(job)
     expected = forecast(loaded.plan, institutions or len(loaded.plan.institutions) or loaded.plan.quorum)
+    sums = SumForecast.of(loaded.plan)
     write_plan(out, loaded.plan)
-    console.print(expected.describe(), highlight=False, soft_wrap=True)
+    _say(expected, sums)
     value = {
         "job": loaded.plan.job_id,
         "out": str(out),
@@ -242,6 +245,9 @@ def plan(
         "delta": expected.delta,
         "unit": loaded.plan.privacy.unit.describe(),
         "forecast": expected.describe(),
+        "joint": loaded.plan.joint,
+        "honest_minimum": loaded.plan.privacy.honest_minimum,
+        "sums": None if sums is None else sums.to_dict(),
     }
 
     def human() -> None:
@@ -265,17 +271,20 @@ def submit(
     store = Store.open(place.store)
     names = {m.name for m in store.members()}
     check_reachable(loaded.plan, names)
+    check_room(loaded.plan, len(names))
     expected = forecast(loaded.plan, len(loaded.plan.institutions or names))
+    sums = SumForecast.of(loaded.plan)
     store.submit(loaded.plan, base_name=loaded.base_name)
-    console.print(expected.describe(), highlight=False, soft_wrap=True)
+    _say(expected, sums)
     job_id = loaded.plan.job_id
     if wait:
         _wait(store, job_id)
-    value = {**_status(place, store, store.job(job_id)), "forecast": expected.describe()}
+    value = {**status_of(place, store, store.job(job_id)), "forecast": expected.describe()}
+    value["sums"] = None if sums is None else sums.to_dict()
 
     def human() -> None:
         if wait:
-            _show(value)
+            show_job(value)
         else:
             typer.echo(f"{job_id} is queued; see it with 'concordat server status {job_id} --dir {directory}'.")
 
@@ -297,9 +306,9 @@ def status(
     ids = store.job_ids()
     if not job and not ids:
         raise ConfigError("there is no job yet", do="submit one with 'concordat server submit JOB.toml'")
-    value = _status(place, store, store.job(job or ids[-1]))
+    value = status_of(place, store, store.job(job or ids[-1]))
     store.close()
-    report(value, as_json=as_json, human=lambda: _show(value))
+    report(value, as_json=as_json, human=lambda: show_job(value))
 
 
 @server.command(epilog=example("concordat server strategies"))
@@ -312,6 +321,12 @@ def strategies(as_json: Json = False) -> None:
             typer.echo(f"{row['name']}{' (default)' if row['default'] else ''}: {row['summary']}")
 
     report({"strategies": rows}, as_json=as_json, human=human)
+
+
+def _say(expected: Forecast, sums: SumForecast | None) -> None:
+    """The forecasts for people."""
+    for words in (expected.describe(), *(() if sums is None else (sums.describe(),))):
+        console.print(words, highlight=False, soft_wrap=True)
 
 
 def _wait(store: Store, job_id: str) -> None:
@@ -332,69 +347,3 @@ def _wait(store: Store, job_id: str) -> None:
         raise Interrupted(
             f"no longer waiting; the job {job_id} goes on", do=f"see it with 'concordat server status {job_id}'"
         ) from error
-
-
-def _status(place: Place, store: Store, record: JobRecord) -> dict[str, Any]:
-    """Everything that is known of a job, as JSON."""
-    plan = record.plan
-    outcomes = store.outcomes(plan.job_id)
-    folded = [o for o in outcomes if isinstance(o, Completed)]
-    dropped: dict[str, int] = {}
-    for outcome in outcomes:
-        for name in outcome.dropped:
-            dropped[name] = dropped.get(name, 0) + 1
-    progress = store.noted("progress")
-    return {
-        "job": plan.job_id,
-        "state": record.state,
-        "reason": record.reason,
-        "task": plan.task,
-        "strategy": plan.strategy,
-        "rounds": plan.rounds,
-        "rounds_done": len(folded),
-        "progress": progress if progress and progress["job_id"] == plan.job_id else None,
-        "outcomes": [
-            {
-                "round": o.round,
-                "kind": "completed" if isinstance(o, Completed) else "abandoned",
-                "dropped": dict(o.dropped),
-                "contributors": list(o.contributors) if isinstance(o, Completed) else [],
-                "bytes_up": o.bytes_up if isinstance(o, Completed) else None,
-                "bytes_down": o.bytes_down if isinstance(o, Completed) else None,
-                "seconds": o.seconds if isinstance(o, Completed) else None,
-                "loss": o.loss if isinstance(o, Completed) else None,
-                "reason": None if isinstance(o, Completed) else o.reason,
-            }
-            for o in outcomes
-        ],
-        "dropped": dropped,
-        "bytes_up_per_round": [o.bytes_up for o in folded],
-        "bytes_down_per_round": [o.bytes_down for o in folded],
-        "loss_base": record.loss_base,
-        "loss_released": record.loss_released,
-        "spends": [s.to_dict() for s in store.spends(plan.job_id)],
-        "release": str(place.releases / record.release) if record.release else None,
-        "connected": store.noted("connected") or [],
-        "tls": store.noted("tls"),
-    }
-
-
-def _show(value: dict[str, Any]) -> None:
-    """A job for people."""
-    reason = f": {value['reason']}" if value["reason"] else ""
-    typer.echo(f"{value['job']} ({value['task']}, {value['strategy']}): {value['state']}{reason}")
-    table = Table("round", "updates", "dropped", "seconds", "bytes up", "bytes down", "public loss")
-    for o in value["outcomes"]:
-        drops = ", ".join(f"{n} {r}" for n, r in sorted(o["dropped"].items()))
-        figures = ["" if o[k] is None else f"{o[k]:,}" for k in ("seconds", "bytes_up", "bytes_down")]
-        loss = "" if o["loss"] is None else f"{o['loss']:.4f}"
-        table.add_row(f"{o['round']} of {value['rounds']}", str(len(o["contributors"])), drops, *figures, loss)
-    Console().print(table)
-    for which, words in (("loss_base", "the base model"), ("loss_released", "the released adapter")):
-        if value[which] is not None:
-            typer.echo(f"public loss of {words}: {value[which]:.4f}")
-    for s in value["spends"]:
-        spent = "infinite" if s["epsilon"] is None else f"{s['epsilon']:.3f}"
-        typer.echo(f"{s['institution']}: epsilon {spent} at delta {s['delta']:g} for one {s['unit']}")
-    if value["release"]:
-        typer.echo(f"release: {value['release']}")

@@ -3,25 +3,26 @@
     run ── for each round that is not folded yet
             1  select    wait until the invited are connected, at least a quorum    cohort.py
             2  plan      store the plan, then send it; after a restart, the same     store.py
-            3  ask       the connected; again whoever was lost and came back
+            3  ask       the connected; again whoever was lost and came back         gather.py
             4  collect   check each reply; stop at the deadline                      collect.py
+                         with secure sums: add masked replies, open their total      masked.py
             5  fold      the strategy's pure function of state and sum               strategies/
+                         in a joint round: one step of the coordinator's optimiser   optimisers.py
             6  checkpoint  state, outcome, spends and receipts in one transaction    store.py
 
 Every reply that an institution signed is countersigned by a receipt for the entry of its ledger; the newest
-one goes with the next plan, and at a job's end by itself (see `fedcore.receipt`).
+one goes with the next plan, and at a job's end by itself (see `countersign.py`).
 
 A live coordinator and a simulation call the same `Coordinator.run`; only the Grid differs. It is a Flower
 `Strategy` with a loop of its own, since Flower's always runs from round 1, waits without bound and
 believes what it is told.
 
-It never knows a record, a token, or one institution's loss or number of examples.
+It never knows a record, a token, or one institution's loss or number of examples; with secure sums, no update
+of a single institution either.
 """
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -30,16 +31,18 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result
 from flwr.serverapp.strategy import Strategy as FlowerStrategy
 
-from fedcore.adapter import AdapterState
+from fedcore.adapter import AdapterState, FloatArray
 from fedcore.errors import QuorumLost
 from fedcore.identity import SigningIdentity
-from fedcore.receipt import Receipt, seal_receipt
-from fedcore.round import Abandoned, Completed, JobPlan, RoundOutcome, RoundPlan
-from fedcore.wire import Envelope, add_receipt, seal_plan
+from fedcore.round import Abandoned, CohortSum, Completed, JobPlan, RoundOutcome, RoundPlan
+from fedcore.wire import seal_plan
 from fedserver.cohort import Member, invited
 from fedserver.collect import Collector
+from fedserver.countersign import Countersigner
 from fedserver.evaluation import Evaluator
 from fedserver.gather import Gatherer
+from fedserver.masked import JobSums
+from fedserver.optimisers import joint_step
 from fedserver.progress import Clock, JobResult, Progress
 from fedserver.store import Store
 from fedserver.strategies import load_strategy
@@ -91,6 +94,8 @@ class Coordinator(FlowerStrategy):
         self._clock = clock or Clock()
         self._stopped = stopped or (lambda: False)
         self._strategy = load_strategy(job.strategy)
+        self._receipts = Countersigner(store, identity)
+        self._sums: JobSums | None = None
         self._outcomes: list[RoundOutcome] = []
         self._round = 0
         self._unheard: frozenset[str] = frozenset()
@@ -110,6 +115,8 @@ class Coordinator(FlowerStrategy):
         done, state = self._store.checkpoint(self._job)
         self._outcomes = list(self._store.outcomes(self._job.job_id))
         gatherer = Gatherer(grid=grid, members=self._members, clock=self._clock, stopped=self._stopped, tell=self._tell)
+        if self._job.sums is not None:
+            self._sums = JobSums(self._job, self._job.sums, self._store, self._identity, gatherer)
         self._evaluate("loss_base", None)
         while done < self._job.rounds and self._abandoned() is None:
             self._round = done + 1
@@ -120,7 +127,7 @@ class Coordinator(FlowerStrategy):
             self._evaluate("loss_released", state)
         else:
             self._store.fail_job(self._job.job_id, reason)
-        self._unheard = gatherer.hand_out(self._receipts())
+        self._unheard = gatherer.hand_out(self._receipts.newest(self._job.job_id))
         return self._result(state, reason, self._clock.now() - started)
 
     def linger(self, grid: Grid, *, limit_s: float) -> None:
@@ -136,33 +143,36 @@ class Coordinator(FlowerStrategy):
 
     def _run_round(self, gatherer: Gatherer, number: int, state: AdapterState) -> tuple[RoundOutcome, AdapterState]:
         """Select, plan, ask, collect, fold, checkpoint; or abandon, with the state as it was."""
-        dropped: dict[str, str] = {}
         collector: Collector | None = None
         plan = self._store.round_plan(self._job.job_id, number)
         try:
             if plan is None:
                 plan = self._store.open_round(self._plan(gatherer, number, state))
             started, before = self._clock.now(), self._bytes(gatherer)
-            collector = Collector(plan, {m.name: m for m in self._members().values()}, folded=self._folded())
-            envelope = seal_plan(plan, state.part(*plan.carries), self._identity)
-            gatherer.collect(plan, self._addressed(envelope), collector)
-            dropped = {n: ABSENT for n in self._invited() if n not in plan.cohort} | dict(collector.dropped)
-            cohort = collector.sum()
+            masks = self._sums.begin(plan) if self._sums else None
+            members = {m.name: m for m in self._members().values()}
+            collector = Collector(plan, members, folded=self._folded(), masks=masks)
+            question = self._receipts.addressed(seal_plan(plan, state.part(*plan.carries), self._identity))
+            if self._sums and masks:
+                cohort = self._sums.collect(plan, question, collector, masks)
+            else:
+                gatherer.ask(question, collector, deadline_s=plan.deadline_s, group=str(number))
+                cohort = collector.sum()
         except QuorumLost as error:
-            abandoned = Abandoned(round=number, dropped=dropped, reason=str(error))
+            abandoned = Abandoned(round=number, dropped=self._dropped(plan, collector), reason=str(error))
             if plan is not None and collector is not None:
-                drafts = self._drafts(plan, collector)
-                self._store.close_round(self._job.job_id, abandoned, receipts=drafts, seal=self._seal)
+                drafts = self._receipts.drafts(plan, collector)
+                self._store.close_round(self._job.job_id, abandoned, receipts=drafts, seal=self._receipts.seal)
             self._tell("abandoned")
             return abandoned, state
-        folded = self._strategy.fold(state, cohort)
+        folded, memory = self._fold(plan, state, cohort)
         wants_loss = self._job.evaluation is not None and self._job.evaluation.every_round
         loss = self._score(folded) if wants_loss else None
         after = self._bytes(gatherer)
         completed = Completed(
             round=number,
             contributors=collector.contributors,
-            dropped=dropped,
+            dropped=self._dropped(plan, collector),
             state_digest=folded.digest,
             seconds=round(self._clock.now() - started, 3),
             bytes_up=after[0] - before[0],
@@ -173,13 +183,22 @@ class Coordinator(FlowerStrategy):
             self._job.job_id,
             completed,
             state=folded,
+            memory=memory,
             spends=collector.spends,
             attestations=collector.attestations,
-            receipts=self._drafts(plan, collector),
-            seal=self._seal,
+            receipts=self._receipts.drafts(plan, collector),
+            seal=self._receipts.seal,
         )
         self._tell("folded", cohort.count, len(plan.cohort), loss=loss)
         return completed, folded
+
+    def _fold(
+        self, plan: RoundPlan, state: AdapterState, cohort: CohortSum
+    ) -> tuple[AdapterState, dict[str, FloatArray]]:
+        """The next state, and the memory of the optimiser that took the step, where the coordinator's own did."""
+        if plan.joint:
+            return joint_step(plan, state, self._store.memory(plan.job_id, plan.round - 1), cohort)
+        return self._strategy.fold(state, cohort), {}
 
     def _plan(self, gatherer: Gatherer, number: int, state: AdapterState) -> RoundPlan:
         """Select a cohort and write a round's plan for it.
@@ -188,12 +207,19 @@ class Coordinator(FlowerStrategy):
             QuorumLost: Too few can take part, or too few are connected at the deadline.
         """
         job = self._job
+        members: tuple[tuple[str, str], ...] = ()
         if len(self._invited()) < job.quorum:
             gone = "".join(f", {name} {EXHAUSTED}" for name in sorted(self._exhausted()))
             raise QuorumLost(
                 "too few institutions can take part",
                 expected=f"at least {job.quorum}",
                 got=f"{len(self._invited())}{gone}",
+            )
+        if self._sums:
+            members, cohort = self._sums.cohort(self._invited, spare=self._absent())
+        else:
+            cohort = gatherer.wait_for(
+                self._invited, quorum=job.quorum, deadline_s=job.deadline_s, spare=self._absent()
             )
         return RoundPlan(
             job_id=job.job_id,
@@ -206,13 +232,16 @@ class Coordinator(FlowerStrategy):
             strategy=job.strategy,
             trains=self._strategy.trains(number),
             carries=self._strategy.carries(number),
-            cohort=gatherer.wait_for(self._invited, quorum=job.quorum, deadline_s=job.deadline_s, spare=self._absent()),
+            cohort=cohort,
             weight=1.0,
             quorum=job.quorum,
             deadline_s=job.deadline_s,
             max_tokens=job.max_tokens,
             optimiser=job.optimiser,
             privacy=job.privacy,
+            joint=job.joint,
+            sums=job.sums,
+            members=members,
         )
 
     def _abandoned(self) -> str | None:
@@ -222,50 +251,14 @@ class Coordinator(FlowerStrategy):
             return None
         return f"round {last.round} of {self._job.rounds} was abandoned: {last.reason}"
 
-    # Receipts -----------------------------------------------------------------------------------------
-
-    def _addressed(self, envelope: Envelope) -> Callable[[str], Envelope]:
-        """A plan as each institution gets it: with its own newest receipt, and nobody else's."""
-        made: dict[str, Envelope] = {}
-
-        def addressed(name: str) -> Envelope:
-            if name not in made:
-                newest = self._store.newest_receipt(name)
-                made[name] = envelope if newest is None else add_receipt(envelope, newest, self._identity)
-            return made[name]
-
-        return addressed
-
-    def _drafts(self, plan: RoundPlan, collector: Collector) -> tuple[Receipt, ...]:
-        """A receipt for every signed reply; the store gives them their numbers."""
-        before, now = self._store.receipted(plan.job_id), datetime.now(UTC).isoformat(timespec="seconds")
-        event = plan.privacy.event()
-        return tuple(
-            Receipt(
-                institution=name,
-                number=1,
-                previous="",
-                job=plan.job_id,
-                round=plan.round,
-                plan=plan.digest,
-                head=reply.ledger,
-                dataset=reply.dataset,
-                # With rounds that were reserved since the last receipt and never answered.
-                event=replace(event, steps=max(event.steps, reply.steps - before.get(name, 0))),
-                at=now,
-            )
-            for name, reply in sorted(collector.acknowledged.items())
-        )
-
-    def _seal(self, receipt: Receipt) -> Envelope:
-        return seal_receipt(receipt, self._identity)
-
-    def _receipts(self) -> dict[str, Envelope]:
-        """The newest receipt of everyone who answered in this job."""
-        newest = {name: self._store.newest_receipt(name) for name in self._store.receipted(self._job.job_id)}
-        return {name: receipt for name, receipt in newest.items() if receipt is not None}
-
     # What the steps share -----------------------------------------------------------------------------
+
+    def _dropped(self, plan: RoundPlan | None, collector: Collector | None) -> dict[str, str]:
+        """Of those invited, who was not asked or not counted, and why."""
+        asked = plan.cohort if plan else ()
+        why = {name: (self._sums.why_not(name) if self._sums else None) for name in self._invited()}
+        left_out = {n: code or ABSENT for n, code in why.items() if n not in asked and (plan or code)}
+        return left_out | dict(collector.dropped if collector else {})
 
     def _folded(self) -> dict[str, int]:
         """Institution -> rounds of this job in which it was counted."""

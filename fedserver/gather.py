@@ -1,31 +1,55 @@
-"""The part of a round that waits: who is connected, who must be asked, and whose reply has come.
+"""The part of a round that waits: who is connected, who must be asked, and whose answer has come.
 
-Everything here is bounded by a round's deadline, and goes on without whoever does not answer. What a
-reply says is not believed here but handed to a `Collector`.
+Everything here is bounded by a deadline, and goes on without whoever does not answer. One loop serves every
+question: a round's plan, and the keys, confirmations and shares of a masked sum. What an answer says is not
+believed here but handed to a **Desk**, which knows whom it still waits for.
 """
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from flwr.app import Message
 from flwr.serverapp import Grid
 
 from fedcore.errors import BadReply, Interrupted, QuorumLost
-from fedcore.round import RoundPlan
 from fedcore.wire import Envelope
 from fedserver import messages
 from fedserver.cohort import Member
-from fedserver.collect import Collector
 from fedserver.progress import Clock
 
-__all__ = ["Gatherer", "Tell"]
+__all__ = ["LOST", "Desk", "Gatherer", "Tell"]
+
+LOST = "lost"
+"""An institution that has not been connected for a while, when enough others had answered a secure sum."""
 
 _MARGIN_S = 60.0
 _ASKS = 10
-"""How often one node is asked in a round before it counts as unreachable."""
+"""How often one node is asked one question before it counts as unreachable."""
 
 Tell = Callable[[str, int, int], None]
 """Stage, how many have answered, how many are asked."""
+
+
+class Desk(Protocol):
+    """Takes the answers to one question; a state machine without I/O."""
+
+    @property
+    def waiting(self) -> frozenset[str]:
+        """Those who have not answered yet; empty as soon as nobody has to be waited for."""
+
+    @property
+    def enough(self) -> bool:
+        """Whether so many good answers have come that nobody waits for who was lost."""
+
+    def take(self, institution: str, envelope: Envelope) -> None:
+        """Take what a member sent; whatever does not hold is dropped, never raised."""
+
+    def drop(self, institution: str, reason: str) -> None:
+        """A member's answer could not be read at all, or never came."""
+
+    def close(self, connected: Collection[str]) -> None:
+        """The exchange is over: who has not answered is late, or missing when not connected."""
 
 
 @dataclass(kw_only=True)
@@ -47,6 +71,8 @@ class Gatherer:
     tell: Tell
     bytes_up: int = field(default=0, init=False)
     bytes_down: int = field(default=0, init=False)
+    _late: set[str] = field(default_factory=set, init=False)
+    """Messages of exchanges that are over; their answers are fetched to be forgotten, or they would pile up."""
 
     def connected(self) -> dict[str, int]:
         """Members that are connected now -> their node, by name."""
@@ -94,43 +120,66 @@ class Gatherer:
             self.tell("waiting", len(present), len(wanted))
             self._pause()
 
-    def collect(self, plan: RoundPlan, envelope: Callable[[str], Envelope], collector: Collector) -> None:
-        """Ask and listen until everyone has answered or the deadline has passed.
+    def ask(
+        self,
+        question: Callable[[str], Envelope],
+        desk: Desk,
+        *,
+        deadline_s: float,
+        group: str,
+        stages: tuple[str, str] = ("asked", "reply"),
+    ) -> None:
+        """Ask and listen until the desk waits for nobody or the deadline has passed.
 
         An error reply of Flower's means that a node was lost together with the message. It is asked again
         when it is connected again: the same question gets the same answer there, at no new privacy cost.
 
         Args:
-            plan: What is asked.
-            envelope: Institution -> the plan as it is sent to it, always the same bytes.
-            collector: Takes the replies.
+            question: Institution -> what it is asked, always the same bytes.
+            desk: Takes the answers.
+            deadline_s: Wait no longer than this.
+            group: Names the exchange in Flower's messages.
+            stages: What progress is called when a question has gone out, and when an answer has come.
         Raises:
             Interrupted: `stopped` said so.
         """
-        end = self.clock.now() + plan.deadline_s
+        start = self.clock.now()
+        asked, seen = len(desk.waiting), dict.fromkeys(desk.waiting, start)
         asks: dict[str, str] = {}
         waiting: set[str] = set()
-        while collector.waiting and self.clock.now() < end:
-            for name, node_id in self.connected().items():
-                if name in collector.waiting and name not in {asks[i] for i in waiting}:
-                    if list(asks.values()).count(name) >= _ASKS:
-                        collector.drop(name, "unreachable")
-                        continue
-                    own = envelope(name)
-                    sent = [i for i in self.grid.push_messages([_message(plan, own, node_id)]) if i]
-                    asks.update(dict.fromkeys(sent, name))
-                    waiting.update(sent)
-                    self.bytes_down += own.size_bytes
-                    self._tell("asked", plan, collector)
-            for reply in self.grid.pull_messages(sorted(waiting)) if waiting else ():
-                asked = reply.metadata.reply_to_message_id
-                waiting.discard(asked)
-                if asked in asks and reply.has_content():
-                    self._take(asks[asked], reply, collector)
-                    self._tell("reply", plan, collector)
-            if collector.waiting:
+        while desk.waiting and (now := self.clock.now()) < start + deadline_s:
+            there = self.connected()
+            seen |= dict.fromkeys(there, now)
+            sent: dict[str, str] = {}
+            for name in sorted(there.keys() & desk.waiting - {asks[i] for i in waiting}):
+                if list(asks.values()).count(name) >= _ASKS:
+                    desk.drop(name, "unreachable")
+                    continue
+                own = question(name)
+                out = [_message(own, there[name], group, deadline_s)]
+                sent |= {i: name for i in self.grid.push_messages(out) if i}
+                self.bytes_down += own.size_bytes
+            asks |= sent
+            waiting |= sent.keys()
+            if sent:
+                self.tell(stages[0], asked - len(desk.waiting), asked)
+            replies = self._pull(waiting)
+            for reply in replies:
+                if reply.has_content():
+                    self._take(asks[reply.metadata.reply_to_message_id], reply, desk)
+            if replies:
+                waiting -= {reply.metadata.reply_to_message_id for reply in replies}
+                self.tell(stages[1], asked - len(desk.waiting), asked)
+            for name in sorted(desk.waiting - there.keys()) if desk.enough else ():
+                if now - seen[name] >= self.clock.lost_s:
+                    desk.drop(name, LOST)
+                    given_up = {i for i in waiting if asks[i] == name}
+                    self._late |= given_up
+                    waiting -= given_up
+            if desk.waiting:
                 self._pause()
-        collector.close(self.connected())
+        self._late |= waiting
+        desk.close(self.connected())
 
     def hand_out(self, receipts: Mapping[str, Envelope]) -> frozenset[str]:
         """Send each institution that is connected its receipt, in one push, and wait for nobody.
@@ -139,24 +188,26 @@ class Gatherer:
             The messages' ids.
         """
         there = self.connected()
-        content = {there[name]: messages.pack(receipt) for name, receipt in receipts.items() if name in there}
-        out = [
-            Message(c, node, messages.MESSAGE_TYPE, ttl=_MARGIN_S, group_id="receipt") for node, c in content.items()
-        ]
+        out = [_message(receipt, there[name], "receipt", 0.0) for name, receipt in receipts.items() if name in there]
         return frozenset(i for i in self.grid.push_messages(out) if i) if out else frozenset()
 
-    def _take(self, name: str, reply: Message, collector: Collector) -> None:
-        """Hand one reply to the collector."""
+    def _pull(self, waiting: set[str]) -> list[Message]:
+        """Answers to these messages; those to earlier ones are forgotten."""
+        if not (waiting or self._late):
+            return []
+        replies = list(self.grid.pull_messages(sorted(waiting | self._late)))
+        self._late -= {reply.metadata.reply_to_message_id for reply in replies}
+        return [reply for reply in replies if reply.metadata.reply_to_message_id in waiting]
+
+    def _take(self, name: str, reply: Message, desk: Desk) -> None:
+        """Hand one answer to the desk."""
         try:
             envelope = messages.unpack(name, reply.content)
         except BadReply as error:
-            collector.drop(name, error.kind)
+            desk.drop(name, error.kind)
             return
         self.bytes_up += envelope.size_bytes
-        collector.take(name, envelope)
-
-    def _tell(self, stage: str, plan: RoundPlan, collector: Collector) -> None:
-        self.tell(stage, len(plan.cohort) - len(collector.waiting), len(plan.cohort))
+        desk.take(name, envelope)
 
     def _pause(self) -> None:
         """Wait for a poll's length."""
@@ -165,12 +216,6 @@ class Gatherer:
         self.clock.sleep(self.clock.poll_s)
 
 
-def _message(plan: RoundPlan, envelope: Envelope, node_id: int) -> Message:
-    """A plan on its way to one node; it lives a little longer than the round."""
-    return Message(
-        messages.pack(envelope),
-        node_id,
-        messages.MESSAGE_TYPE,
-        ttl=plan.deadline_s + _MARGIN_S,
-        group_id=str(plan.round),
-    )
+def _message(envelope: Envelope, node_id: int, group: str, deadline_s: float) -> Message:
+    """A question on its way to one node; it lives a little longer than its exchange."""
+    return Message(messages.pack(envelope), node_id, messages.MESSAGE_TYPE, ttl=deadline_s + _MARGIN_S, group_id=group)

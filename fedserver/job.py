@@ -12,10 +12,13 @@ from fedcore import config
 from fedcore.adapter import AdapterSchema, ModelCard
 from fedcore.errors import ConfigError
 from fedcore.privacy.bounds import Clipping
-from fedcore.privacy.plan import Forecast, PrivacyPlan
+from fedcore.privacy.plan import DISCRETE_GAUSSIAN, GAUSSIAN, Forecast, PrivacyPlan
 from fedcore.privacy.units import PrivacyUnit, Relation
 from fedcore.round import Evaluation, JobPlan, Optimiser
+from fedcore.sums import SumPlan
 from fedserver.strategies import DEFAULT, load_strategy
+from fedserver.sum_forecast import parameters_of
+from fedserver.sums import SecureSumSettings, make_sums
 
 __all__ = ["JobSettings", "LoadedJob", "forecast", "load_job"]
 
@@ -47,6 +50,8 @@ class PrivacySettings:
     batch_limit: int | None = None
     largest_units: int | None = None
     clipping: Clipping = field(default_factory=Clipping)
+    honest_minimum: int | None = None
+    """Where it is given, the noise of joint steps is shared; see `fedcore.privacy.plan.PrivacyPlan`."""
 
     def plan(self, rounds: int) -> PrivacyPlan:
         """The plan of a job of so many rounds.
@@ -77,10 +82,12 @@ class PrivacySettings:
             "batch_limit": self.batch_limit,
             "largest_units": self.largest_units,
             "clipping": self.clipping,
+            "honest_minimum": self.honest_minimum,
         }
         if self.epsilon is not None:
             return PrivacyPlan.calibrate(epsilon=self.epsilon, rounds=rounds, **shared)  # type: ignore[arg-type]
-        return PrivacyPlan(noise_multiplier=self.noise_multiplier, **shared)  # type: ignore[arg-type]
+        mechanism = GAUSSIAN if self.honest_minimum is None else DISCRETE_GAUSSIAN
+        return PrivacyPlan(noise_multiplier=self.noise_multiplier, mechanism=mechanism, **shared)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +117,10 @@ class JobSettings:
     seed: int = 0
     institutions: tuple[str, ...] = ()
     evaluation: EvaluationSettings | None = None
+    joint: bool = False
+    """Whether a round is one step, which the coordinator takes."""
+    secure_sums: SecureSumSettings | None = None
+    """Where the table is there, updates are summed behind masks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,10 +155,12 @@ def load_job(path: Path) -> LoadedJob:
         evaluation = Evaluation(
             records=str(records), limit=settings.evaluation.limit, every_round=settings.evaluation.every_round
         )
+    schema = AdapterSchema.for_base(card, rank=a.rank, alpha=a.alpha, targets=a.targets)
+    privacy = settings.privacy.plan(settings.rounds)
     plan = JobPlan(
         job_id=settings.name,
         task=settings.task,
-        schema=AdapterSchema.for_base(card, rank=a.rank, alpha=a.alpha, targets=a.targets),
+        schema=schema,
         strategy=settings.strategy,
         rounds=settings.rounds,
         seed=settings.seed,
@@ -155,18 +168,52 @@ def load_job(path: Path) -> LoadedJob:
         deadline_s=settings.deadline_s,
         max_tokens=settings.max_tokens,
         optimiser=settings.optimiser,
-        privacy=settings.privacy.plan(settings.rounds),
+        privacy=privacy,
         institutions=settings.institutions,
         evaluation=evaluation,
+        joint=settings.joint,
+        sums=_sums(settings, privacy, schema),
     )
     return LoadedJob(plan=plan, base_name=card.name)
 
 
+def _sums(settings: JobSettings, privacy: PrivacyPlan, schema: AdapterSchema) -> SumPlan | None:
+    """The plan of a job's secure sums; None where it has none.
+
+    Raises:
+        ConfigError, InvalidPlan: What was asked for does not fit; see `make_sums`.
+    """
+    if settings.secure_sums is None:
+        if privacy.shares_noise:
+            raise ConfigError(
+                "shared noise needs masks",
+                do="add [secure_sums] with a threshold, or leave [privacy] honest_minimum out",
+            )
+        return None
+    if settings.joint and privacy.is_private and not privacy.shares_noise:
+        raise ConfigError(
+            "a joint step behind masks shares its noise, and the job does not say among how many",
+            do="set [privacy] honest_minimum; 1 lets each institution add the whole noise",
+        )
+    if privacy.shares_noise and not settings.joint:
+        raise ConfigError("shared noise needs joint steps", do="set joint = true and steps_per_round = 1")
+    return make_sums(
+        settings.secure_sums,
+        privacy=privacy,
+        schema=schema,
+        strategy=settings.strategy,
+        rounds=settings.rounds,
+        optimiser=settings.optimiser,
+        joint=settings.joint,
+        institutions=len(settings.institutions),
+    )
+
+
 def forecast(plan: JobPlan, institutions: int) -> Forecast:
     """What the job can be expected to achieve with so many institutions, from public numbers only."""
-    trained = set(load_strategy(plan.strategy).trains(1))
-    parameters = sum(t.size for t in plan.schema.part(*trained))
-    return plan.privacy.forecast(rounds=plan.rounds, parameters=max(parameters, 1), institutions=max(institutions, 1))
+    return plan.privacy.forecast(
+        rounds=plan.rounds, parameters=max(parameters_of(plan), 1), institutions=max(institutions, 1)
+    )
 
 
 def _card(path: Path) -> ModelCard:

@@ -23,12 +23,15 @@ class Clock:
         sleep: Wait that many seconds.
         poll_s: How long to wait between two looks for replies.
         settle_s: How long a quorum waits for the rest of the invited to connect.
+        lost_s: With secure sums: who has not been connected for so long is given up, once enough others have
+            answered.
     """
 
     now: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     poll_s: float = 0.1
     settle_s: float = 10.0
+    lost_s: float = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +42,8 @@ class Progress:
     round: int
     rounds: int
     stage: str
-    """"base loss", "waiting", "asked", "reply", "folded", "abandoned" or "released loss"."""
+    """"base loss", "waiting", "asked", "reply", "folded", "abandoned" or "released loss"; with secure sums also
+    "agreeing on keys", "confirming" and "opening", the exchanges around the replies."""
     answered: int = 0
     asked: int = 0
     loss: float | None = None

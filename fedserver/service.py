@@ -20,7 +20,7 @@ from fedserver.coordinator import Coordinator
 from fedserver.evaluation import Evaluator, load_evaluator
 from fedserver.link import Link, open_link
 from fedserver.pki import check_validity
-from fedserver.progress import JobResult, Progress
+from fedserver.progress import Clock, JobResult, Progress
 from fedserver.registry import Registry
 from fedserver.settings import Place
 from fedserver.store import JobRecord, Store
@@ -109,6 +109,7 @@ class Service:
                 evaluator=self._scorer(record),
                 report=lambda progress: self._progress(progress, link),
                 traffic=link.traffic,
+                clock=Clock(sleep=link.sleep),
                 stopped=self._stopped,
             )
             self._finish(record, coordinator.run(grid))
@@ -151,6 +152,8 @@ class Service:
             line = f"{where}: waiting, {progress.answered} of {progress.asked} institutions are connected"
         elif progress.stage in ("asked", "reply"):
             line = f"{where}: {progress.answered} of {progress.asked} have answered"
+        elif progress.asked:
+            line = f"{where}: {progress.stage}, {progress.answered} of {progress.asked} have answered"
         else:
             line = f"job {progress.job_id}: {progress.stage}"
         if line != self._said:

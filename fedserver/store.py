@@ -1,10 +1,11 @@
 """What the coordinator must not forget: members, jobs, rounds and the states between them, in SQLite.
 
-Two rules make a kill at any moment harmless. A round's plan is stored before it is sent, so that a
-restarted coordinator asks the very same question; and a fold, its outcome, the receipts for its replies and
-the new checkpoint are one transaction, so that a round is folded once or not at all. Write-ahead log with
-synchronous=FULL: what a method has returned from survives power loss. Several processes may open the same
-store.
+Three rules make a kill at any moment harmless. A round's plan is stored before it is sent, so that a
+restarted coordinator asks the very same question. A fold, its outcome, the receipts for its replies, the new
+checkpoint and the optimiser's memory are one transaction, so that a round is folded once or not at all. And of a
+masked sum, terms, roster and survivor sets are stored before anybody is shown them, so that nobody is ever shown
+others. Write-ahead log with synchronous=FULL: what a method has returned from survives power loss. Several processes
+may open the same store.
 
 >>> store = Store.open(":memory:")
 >>> store.members(), store.next_job()
@@ -17,12 +18,14 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from safetensors.numpy import load
+
 from fedcore import canonical
-from fedcore.adapter import AdapterState
+from fedcore.adapter import AdapterState, FloatArray
 from fedcore.certificate import Attestation
 from fedcore.enrolment import EnrolmentRequest
 from fedcore.errors import ConfigError, TrustError
@@ -30,52 +33,12 @@ from fedcore.identity import PublicIdentity
 from fedcore.manifest import PrivacySpend
 from fedcore.receipt import Receipt
 from fedcore.round import Abandoned, Completed, JobPlan, RoundOutcome, RoundPlan
+from fedcore.secagg import Terms
 from fedcore.wire import Envelope, pack_arrays, unpack_arrays
+from fedserver._tables import SCHEMA, JobRecord, JobState, MaskedRound
 from fedserver.cohort import Member
 
-__all__ = ["JobRecord", "JobState", "Store"]
-
-JobState = Literal["queued", "running", "completed", "failed"]
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS members(
-    name TEXT PRIMARY KEY, identity TEXT NOT NULL, flower_key TEXT NOT NULL UNIQUE, enrolled REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS jobs(
-    number INTEGER PRIMARY KEY, job_id TEXT NOT NULL UNIQUE, plan TEXT NOT NULL, base_name TEXT NOT NULL,
-    unsafe_ok INTEGER NOT NULL, state TEXT NOT NULL, reason TEXT, submitted REAL NOT NULL, started REAL,
-    finished REAL, loss_base REAL, loss_released REAL, release TEXT);
-CREATE TABLE IF NOT EXISTS rounds(
-    job_id TEXT NOT NULL, round INTEGER NOT NULL, plan BLOB NOT NULL, opened REAL NOT NULL,
-    outcome TEXT, closed REAL, PRIMARY KEY(job_id, round));
-CREATE TABLE IF NOT EXISTS checkpoints(
-    job_id TEXT NOT NULL, round INTEGER NOT NULL, tensors BLOB NOT NULL, PRIMARY KEY(job_id, round));
-CREATE TABLE IF NOT EXISTS spends(
-    job_id TEXT NOT NULL, institution TEXT NOT NULL, round INTEGER NOT NULL, spend TEXT NOT NULL,
-    PRIMARY KEY(job_id, institution));
-CREATE TABLE IF NOT EXISTS attestations(
-    job_id TEXT NOT NULL, institution TEXT NOT NULL, attestation TEXT NOT NULL, PRIMARY KEY(job_id, institution));
-CREATE TABLE IF NOT EXISTS receipts(
-    institution TEXT NOT NULL, number INTEGER NOT NULL, job_id TEXT NOT NULL, head TEXT NOT NULL,
-    steps INTEGER NOT NULL, header BLOB NOT NULL, signature BLOB NOT NULL, PRIMARY KEY(institution, number));
-CREATE TABLE IF NOT EXISTS notes(name TEXT PRIMARY KEY, value TEXT NOT NULL);
-"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobRecord:
-    """A job and where it stands."""
-
-    plan: JobPlan
-    base_name: str
-    unsafe_ok: bool
-    state: JobState
-    reason: str | None
-    submitted: float
-    started: float | None
-    finished: float | None
-    loss_base: float | None
-    loss_released: float | None
-    release: str | None
+__all__ = ["JobRecord", "JobState", "MaskedRound", "Store"]
 
 
 class Store:
@@ -96,7 +59,7 @@ class Store:
             connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
-            connection.executescript(_SCHEMA)
+            connection.executescript(SCHEMA)
         except sqlite3.Error as error:
             raise ConfigError(f"the store {path} cannot be opened ({error})", do="check the path") from error
         return cls(connection)
@@ -244,6 +207,7 @@ class Store:
         outcome: RoundOutcome,
         *,
         state: AdapterState | None = None,
+        memory: Mapping[str, FloatArray] | None = None,
         spends: Mapping[str, PrivacySpend] | None = None,
         attestations: Mapping[str, Attestation] | None = None,
         receipts: Iterable[Receipt] = (),
@@ -258,6 +222,7 @@ class Store:
             job_id: The job.
             outcome: What came of it.
             state: The folded state.
+            memory: Of the optimiser that took the step, where the coordinator's own did.
             spends: What each contributor states.
             attestations: What each contributor signed of it.
             receipts: For every reply that an institution signed, counted or not. Their `number` and
@@ -280,6 +245,11 @@ class Store:
                     "INSERT INTO checkpoints VALUES (?, ?, ?)", (job_id, outcome.round, pack_arrays(state.tensors))
                 )
                 db.execute("DELETE FROM checkpoints WHERE job_id = ? AND round < ?", (job_id, outcome.round - 1))
+                db.execute("DELETE FROM memories WHERE job_id = ? AND round < ?", (job_id, outcome.round - 1))
+            if memory:
+                db.execute("INSERT INTO memories VALUES (?, ?, ?)", (job_id, outcome.round, pack_arrays(memory)))
+            db.execute("DELETE FROM masked_rounds WHERE job_id = ? AND round = ?", (job_id, outcome.round))
+            db.execute("DELETE FROM masked_replies WHERE job_id = ? AND round = ?", (job_id, outcome.round))
             for name, spend in (spends or {}).items():
                 db.execute(
                     "INSERT OR REPLACE INTO spends VALUES (?, ?, ?, ?)",
@@ -315,6 +285,11 @@ class Store:
         number, blob = rows[0]
         return number, AdapterState(schema=plan.schema, tensors=unpack_arrays(blob, plan.schema.tensors))
 
+    def memory(self, job_id: str, number: int) -> dict[str, FloatArray]:
+        """The optimiser's memory after a round; empty where it has none."""
+        rows = self._rows("SELECT arrays FROM memories WHERE job_id = ? AND round = ?", job_id, number)
+        return dict(load(rows[0][0])) if rows else {}
+
     def spends(self, job_id: str) -> tuple[PrivacySpend, ...]:
         """The last stated spend of each institution that contributed, by name."""
         rows = self._rows("SELECT spend FROM spends WHERE job_id = ? ORDER BY institution", job_id)
@@ -324,6 +299,61 @@ class Store:
         """What each institution signed with the newest of its counted replies, by name."""
         rows = self._rows("SELECT attestation FROM attestations WHERE job_id = ? ORDER BY institution", job_id)
         return tuple(Attestation.from_dict(json.loads(text)) for (text,) in rows)
+
+    # Masked sums --------------------------------------------------------------------------------------
+
+    def open_sums(self, job_id: str, terms: Terms) -> Terms:
+        """Store whom a job's masks are agreed among, before anybody is asked; terms stored already stand.
+
+        Returns:
+            The terms to ask with.
+        """
+        with self._transaction() as db:
+            text = canonical.encode(asdict(terms)).decode()
+            db.execute("INSERT OR IGNORE INTO sums(job_id, terms) VALUES (?, ?)", (job_id, text))
+        found = self.terms(job_id)
+        return terms if found is None else found
+
+    def terms(self, job_id: str) -> Terms | None:
+        """The terms of a job's sums, once they are fixed."""
+        rows = self._rows("SELECT terms FROM sums WHERE job_id = ?", job_id)
+        if not rows:
+            return None
+        value = canonical.decode(rows[0][0].encode())
+        return Terms(**{**value, "members": tuple((name, key) for name, key in value["members"])})
+
+    def keep_roster(self, job_id: str, roster: bytes) -> None:
+        """Store the roster of a job's sums before anybody is shown it."""
+        self._write("UPDATE sums SET roster = ? WHERE job_id = ? AND roster IS NULL", roster, job_id)
+
+    def roster(self, job_id: str) -> bytes | None:
+        """The roster of a job's sums, once it is closed."""
+        rows = self._rows("SELECT roster FROM sums WHERE job_id = ?", job_id)
+        return rows[0][0] if rows else None
+
+    def keep_masked(self, job_id: str, number: int, masked: MaskedRound) -> None:
+        """Store where a masked round stands, before its survivors are shown to anybody."""
+        with self._transaction() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO masked_rounds VALUES (?, ?, ?, ?)",
+                (job_id, number, masked.state, json.dumps(dict(masked.dropped))),
+            )
+            for name, reply in masked.replies.items():
+                db.execute(
+                    "INSERT OR REPLACE INTO masked_replies VALUES (?, ?, ?, ?)",
+                    (job_id, number, name, json.dumps(reply.to_dict())),
+                )
+
+    def masked(self, job_id: str, number: int) -> MaskedRound | None:
+        """Where a masked round stands; None before its survivors are decided and after it is closed."""
+        rows = self._rows("SELECT state, dropped FROM masked_rounds WHERE job_id = ? AND round = ?", job_id, number)
+        if not rows:
+            return None
+        kept = self._rows(
+            "SELECT institution, attestation FROM masked_replies WHERE job_id = ? AND round = ?", job_id, number
+        )
+        replies = {name: Attestation.from_dict(json.loads(text)) for name, text in kept}
+        return MaskedRound(state=rows[0][0], replies=replies, dropped=json.loads(rows[0][1]))
 
     # Receipts -----------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +228,18 @@ def test_verify_and_show_report_the_release(
     assert shown["release"] == verified["release"]
     assert "NOT VERIFIED" in call(release, "show", directory).stdout
     assert ": verified" in call(release, "verify", directory, "--key", SIGNER.public.key_hex).stdout
+
+
+def test_a_release_of_shared_noise_says_what_its_figures_assume(
+    call: Callable[..., Result], make_release: Callable[..., Path]
+) -> None:
+    plain = ReleaseManifest.verify(make_release(), SIGNER.public)
+    assert "assumes" not in call(release, "show", make_release("again")).stdout
+    stated = replace(plain.spends[0], mechanism="discrete_gaussian", honest_minimum=3)
+    directory = make_release("shared", spends=(stated,))
+    assert ReleaseManifest.verify(directory, SIGNER.public).spends == (stated,)
+    assert "assumes 3 or more honest institutions in every sum" in call(release, "show", directory).stdout
+    assert json.loads(call(release, "show", directory, "--json").stdout)["institutions"][0]["honest_minimum"] == 3
 
 
 def test_show_does_not_trip_over_a_broken_manifest(call: Callable[..., Result], tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from flwr.app import Message, RecordDict
+from flwr.app import Error, Message, RecordDict
+from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
@@ -14,17 +15,31 @@ from flwr.supercore.task_identity import TaskIdentity
 from fedcore import canonical
 from fedcore.adapter import AdapterSchema
 from fedcore.enrolment import EnrolmentRequest
+from fedcore.errors import TrustError
 from fedcore.identity import SigningIdentity
 from fedcore.manifest import PrivacySpend
 from fedcore.privacy import accounting
+from fedcore.privacy.integer_noise import IntegerNoiseSource
 from fedcore.privacy.plan import PrivacyPlan
 from fedcore.round import JobPlan, Optimiser, RoundPlan
-from fedcore.wire import Envelope, read_plan, seal_reply
+from fedcore.secagg import Party
+from fedcore.secagg.messages import Begin
+from fedcore.wire import (
+    Envelope,
+    SumAsk,
+    read_plan,
+    read_sum,
+    seal_masked_reply,
+    seal_reply,
+    seal_sum_refusal,
+    seal_sum_reply,
+)
 from fedserver import messages
 from fedserver.cohort import Member
 from fedserver.coordinator import Coordinator
 from fedserver.progress import Clock, JobResult
 from fedserver.store import Store
+from fedserver.sums import SecureSumSettings, make_sums
 
 Answer = Callable[[Envelope], Iterable[RecordDict]]
 
@@ -45,6 +60,8 @@ def spend_of(name: str, plan: RoundPlan) -> dict[str, Any]:
         accountant="test",
         noise_source="test",
         sampling_source="test",
+        **({"mechanism": plan.privacy.mechanism} if plan.privacy.shares_noise else {}),
+        honest_minimum=plan.privacy.honest_minimum,
     ).to_dict()
 
 
@@ -78,6 +95,73 @@ class Institution:
         return [messages.pack(self.reply(self.plan(envelope)))]
 
 
+@dataclass
+class MaskedInstitution(Institution):
+    """Answers the exchanges of masked sums as a node does: a real Party, resumed from its stored state each time.
+
+    What it was asked in each round is kept, so that a test can see whether it was ever shown two versions.
+    """
+
+    noise: IntegerNoiseSource | None = None
+    state: bytes | None = None
+    keys: bytes = b""
+    replies: dict[str, Envelope] = field(default_factory=dict)
+    shown: list[tuple[str, int, bytes]] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+    def __call__(self, envelope: Envelope) -> Iterable[RecordDict]:
+        answer = self.sum_reply(envelope) if envelope.kind == "sum" else self.masked_reply(self.plan(envelope))
+        return [messages.pack(answer)]
+
+    def ring(self, plan: RoundPlan) -> Any:
+        """What is masked: the constant vector, encoded, with a share of the noise where the plan has one."""
+        assert plan.sums is not None
+        ring = plan.sums.ring(plan.parameters)
+        std = plan.sums.share_std_units
+        noise = self.noise.discrete_gaussian(plan.parameters, std) if self.noise and std else None
+        return ring.encode(np.full(plan.parameters, self.value), noise)
+
+    def masked_reply(self, plan: RoundPlan, *, body: Callable[[bytes], bytes] = bytes) -> Envelope:
+        if plan.digest not in self.replies:
+            assert self.state is not None, "keys were not agreed"
+            terms = plan.terms_of_sums(self.coordinator.public.key_hex)
+            party = Party.resume(terms, self.name, self.identity, self.state)
+            begin = Begin(round=plan.round, participants=tuple(sorted(plan.cohort))).to_bytes()
+            masked = body(party.mask(begin, self.ring(plan)))
+            self.state = party.state()
+            spend, head, tag = spend_of(self.name, plan), head_of(self.name, plan), canonical.digest(self.name)
+            sealed = seal_masked_reply(plan, self.name, masked, spend, self.identity, ledger=head, dataset=tag)
+            self.replies[plan.digest] = sealed
+        return self.replies[plan.digest]
+
+    def sum_reply(self, envelope: Envelope) -> Envelope:
+        ask = read_sum(envelope, self.coordinator.public)
+        self.shown.append((ask.phase, ask.round, envelope.header + envelope.body))
+        try:
+            body = self.answer(ask, envelope.body)
+        except TrustError as error:
+            self.refused.append(error.code)
+            return seal_sum_refusal(envelope, self.name, error.code, self.identity)
+        return seal_sum_reply(ask, self.name, body, self.identity)
+
+    def answer(self, ask: SumAsk, body: bytes) -> bytes:
+        if ask.phase == "join":
+            if self.state is None:
+                party, self.keys = Party.join(ask.terms, self.name, self.identity)
+                self.state = party.state()
+            return self.keys
+        if self.state is None:
+            raise TrustError("no keys were agreed")
+        party = Party.resume(ask.terms, self.name, self.identity, self.state)
+        given = b""
+        if ask.phase == "roster":
+            party.agree_keys(body)
+        else:
+            given = party.confirm(body) if ask.phase == "confirm" else party.unmask(body)
+        self.state = party.state()
+        return given
+
+
 class MemoryGrid(Grid):
     """Delivers each message at once; what a node's function returns comes back at the next pull."""
 
@@ -85,8 +169,13 @@ class MemoryGrid(Grid):
         TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1
         self.nodes = nodes
         self.offline: set[int] = set()
+        self.slow: set[int] = set()
+        """Their replies come a pull later than those of the others."""
         self.receipts: dict[int, list[Envelope]] = {}
+        self.before: Callable[[Envelope, int], None] = lambda envelope, node: None
+        """Called with each message before it goes out; what it raises kills the coordinator."""
         self._replies: list[Message] = []
+        self._sent: dict[str, Message] = {}
         self._count = 0
 
     def set_run(self, run: Run) -> None:
@@ -111,6 +200,7 @@ class MemoryGrid(Grid):
     def _push(self, message: Message) -> str:
         self._count += 1
         message.metadata.__dict__["_message_id"] = str(self._count)
+        self._sent[str(self._count)] = message
         record: Any = message.content["envelope"]
         body: Any = message.content.get("body")
         envelope = Envelope(
@@ -119,6 +209,7 @@ class MemoryGrid(Grid):
             signature=record["signature"],
             body=body["body"].data if body else b"",
         )
+        self.before(envelope, message.metadata.dst_node_id)
         if envelope.kind == "receipt":
             self.receipts.setdefault(message.metadata.dst_node_id, []).append(envelope)
             return str(self._count)
@@ -126,9 +217,19 @@ class MemoryGrid(Grid):
             self._replies.append(Message(content, reply_to=message))
         return str(self._count)
 
+    def forget(self) -> None:
+        """Whoever asked is gone, and with it what was on its way."""
+        self._replies = []
+
+    def lost(self, message_ids: Iterable[str]) -> list[Message]:
+        """Errors as Flower makes them for messages that were lost with their nodes."""
+        error = Error(ErrorCode.NODE_UNAVAILABLE, "lost")
+        return [Message(error, reply_to=self._sent[i]) for i in message_ids]
+
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         wanted = set(message_ids)
-        ready = [r for r in self._replies if r.metadata.reply_to_message_id in wanted]
+        found = [r for r in self._replies if r.metadata.reply_to_message_id in wanted]
+        ready = [r for r in found if r.metadata.src_node_id not in self.slow] or found
         self._replies = [r for r in self._replies if r not in ready]
         return ready
 
@@ -169,6 +270,9 @@ class Federation:
     def answers(self, name: str, answer: Answer) -> None:
         self.grid.nodes[self.node(name)] = answer
 
+    def leaves(self, *names: str) -> None:
+        self.grid.offline |= {self.node(name) for name in names}
+
     def run(self, **options: Any) -> JobResult:
         coordinator = Coordinator(self.job, self.store, self.identity, self.members, clock=self.time.clock(), **options)
         return coordinator.run(self.grid)
@@ -207,6 +311,47 @@ def make_federation(
         institutions = {n: Institution(n, coordinator_identity) for n in names or ("a", "b", "c")}
         grid = MemoryGrid(dict(enumerate(institutions.values())))
         return Federation(job, store, coordinator_identity, institutions, grid)
+
+    return make
+
+
+@pytest.fixture
+def make_masked(
+    make_job: Callable[..., JobPlan], coordinator_identity: SigningIdentity, schema: AdapterSchema
+) -> Callable[..., Federation]:
+    """A federation whose sums are masked: a threshold of 3 among a to e, unless told otherwise."""
+
+    def make(
+        *names: str,
+        threshold: int = 3,
+        store: Store | None = None,
+        noise: IntegerNoiseSource | None = None,
+        **changes: Any,
+    ) -> Federation:
+        names = names or ("a", "b", "c", "d", "e")
+        plain = make_job()
+        sums = make_sums(
+            SecureSumSettings(threshold=threshold),
+            privacy=changes.get("privacy", plain.privacy),
+            schema=schema,
+            strategy=changes.get("strategy", plain.strategy),
+            rounds=changes.get("rounds", plain.rounds),
+            optimiser=changes.get("optimiser", plain.optimiser),
+            joint=changes.get("joint", False),
+            institutions=len(names),
+        )
+        job = make_job(**{"quorum": threshold, "institutions": names, "sums": sums, **changes})
+        store = store or Store.open(":memory:")
+        if job.job_id not in store.job_ids():
+            store.submit(job, base_name="paper")
+        unit = 2.0**-5 if job.joint else 2.0**-10  # A multiple of any ring's resolution here: nothing is rounded.
+        institutions: dict[str, Any] = {
+            name: MaskedInstitution(name, coordinator_identity, value=unit * (place + 1), noise=noise)
+            for place, name in enumerate(names)
+        }
+        return Federation(
+            job, store, coordinator_identity, institutions, MemoryGrid(dict(enumerate(institutions.values())))
+        )
 
     return make
 

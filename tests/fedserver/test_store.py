@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fedcore import canonical
@@ -21,8 +22,9 @@ from fedcore.manifest import PrivacySpend
 from fedcore.privacy.accounting import DpEvent
 from fedcore.receipt import Receipt, read_receipt, seal_receipt
 from fedcore.round import Abandoned, Completed
+from fedcore.secagg import Terms
 from fedcore.wire import Envelope
-from fedserver.store import Store
+from fedserver.store import MaskedRound, Store
 
 
 def completed(number: int, state: AdapterState) -> Completed:
@@ -235,3 +237,71 @@ def test_nothing_acknowledged_is_lost_to_sigkill(tmp_path: Path) -> None:
     acknowledged = int(process.stdout.read().splitlines()[-1])
     process.wait()
     assert Store.open(path).noted("count") in (acknowledged, acknowledged + 1)
+
+
+# Joint rounds and masked sums: what a restart needs, gone when the round is closed.
+
+
+def test_optimisers_memory_is_kept_with_the_fold_or_not_at_all(
+    store: Store, make_plan: Callable[..., Any], state: AdapterState
+) -> None:
+    assert store.memory("job", 0) == {}
+    for number in (1, 2, 3):
+        store.open_round(make_plan(round=number, rounds=9))
+        memory = {"w/first": np.full((2, 3), number, dtype=np.float32), "w/steps": np.ones(1, dtype=np.float32)}
+        store.close_round("job", completed(number, state), state=state, memory=memory)
+        found = store.memory("job", number)
+        assert found.keys() == memory.keys()
+        assert all(np.array_equal(found[name], memory[name]) for name in memory)
+    assert store.memory("job", 1) == {}, "only what a restart may need is kept"
+    store.open_round(make_plan(round=4, rounds=9))
+
+    def fail(one: Receipt) -> Any:
+        raise OSError("no space")
+
+    with pytest.raises(OSError, match="no space"):
+        store.close_round("job", completed(4, state), state=state, memory=memory, receipts=[receipt("a", 4)], seal=fail)
+    assert store.memory("job", 4) == {}
+
+
+def terms_of(*names: str) -> Terms:
+    members = tuple((name, SigningIdentity.generate().public.key_hex) for name in names)
+    return Terms(job="job/ab", members=members, threshold=2, colluders=0, rounds=3, length=4, bits=16)
+
+
+def test_terms_and_roster_that_were_stored_first_stand(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "state.db")
+    assert store.terms("job") is None
+    assert store.roster("job") is None
+    first = store.open_sums("job", terms_of("a", "b"))
+    assert store.open_sums("job", terms_of("a", "b", "c")) == first
+    store.keep_roster("job", b"one")
+    store.keep_roster("job", b"two")
+    again = Store.open(tmp_path / "state.db")
+    assert again.terms("job") == first
+    assert again.terms("job").digest == first.digest  # type: ignore[union-attr]
+    assert again.roster("job") == b"one"
+
+
+def test_masked_round_is_kept_until_its_round_closes(
+    tmp_path: Path, make_plan: Callable[..., Any], state: AdapterState
+) -> None:
+    store = Store.open(tmp_path / "state.db")
+    signer = SigningIdentity.generate()
+    replies = {
+        name: Attestation(institution=name, identity=signer.public.key_hex, header="{}", signature="00" * 64)
+        for name in ("a", "b")
+    }
+    for number in (1, 2):
+        store.open_round(make_plan(round=number, rounds=9))
+        store.keep_masked("job", number, MaskedRound(state=b"first", replies={}, dropped={}))
+        kept = MaskedRound(state=b"second", replies=replies, dropped={"c": "late"})
+        store.keep_masked("job", number, kept)
+        assert Store.open(tmp_path / "state.db").masked("job", number) == kept
+    store.close_round("job", completed(1, state), state=state)
+    assert store.masked("job", 1) is None
+    assert store.masked("job", 2) == kept
+    store.close_round("job", Abandoned(round=2, dropped={}, reason="too few"))
+    assert store.masked("job", 2) is None
+    rows = sqlite3.connect(tmp_path / "state.db").execute("SELECT count(*) FROM masked_replies").fetchone()
+    assert rows == (0,)
