@@ -28,9 +28,11 @@ from fedcore.cli import console, example
 from fedcore.cli import report as tell
 from fedcore.errors import ConfigError, QuorumLost
 from simulations import results as files
+from simulations.deployed_commands import joint_step_command
 
 if TYPE_CHECKING:
     from fedserver.progress import Progress
+    from simulations.arms import Arm
     from simulations.scenario import Scenario
 
 __all__ = ["bench", "demo", "simulate"]
@@ -67,6 +69,7 @@ def simulate_command(
 ) -> None:
     """Run a federation in one process: the coordinator and sessions of a live one, without a network.
 
+    A scenario with a [comparison] section is run in several ways side by side; with --epsilon, once and as it is.
     Stopped by Ctrl-C it goes on where it was when the same command is given again; a finished run is shown,
     not computed again.
     """
@@ -74,6 +77,10 @@ def simulate_command(
 
     scenario = _settings(load(scenario_path), epsilon, backend)
     found = records or (Path(scenario.records.path) if scenario.records.path else None)
+    if scenario.comparison is not None:
+        value = _compare(scenario, found, out or Path("runs") / f"{scenario.name}-comparison", fresh)
+        tell(value, as_json=as_json, human=lambda: _show_comparison(value))
+        return
     out = out or Path("runs") / f"{scenario.name}-{scenario.privacy_label}"
     value = _simulate(scenario, found, out, fresh)
     tell(value, as_json=as_json, human=lambda: _show(value))
@@ -84,6 +91,9 @@ def simulate_command(
 @bench.callback(epilog=example("concordat bench round --rounds 2 --json", "concordat bench dp-step --quick"))
 def _bench() -> None:
     """Measure Concordat beside its peers."""
+
+
+bench.command("joint-step", epilog=example("concordat bench joint-step --nodes 8 --json"))(joint_step_command)
 
 
 @bench.command("round", epilog=example("concordat bench round --rounds 2 --json"))
@@ -183,9 +193,13 @@ def _counts(text: str, option: str, least: int) -> tuple[int, ...]:
     return tuple(int(part) for part in parts)
 
 
-@demo.command("demo", epilog=example("concordat demo", "concordat demo --json"))
+@demo.command("demo", epilog=example("concordat demo", "concordat demo --secure-sums --json"))
 def demo_command(
     directory: Annotated[Path, typer.Option("--dir", help="Where everything is written.")] = Path("concordat-demo"),
+    secure_sums: Annotated[
+        bool,
+        typer.Option("--secure-sums", help="Four hospitals, masked sums and shared noise; one is killed in mid-job."),
+    ] = False,
     as_json: _Json = False,
 ) -> None:
     """Run the main job here: a coordinator and three hospitals, from nothing to a document."""
@@ -194,12 +208,16 @@ def demo_command(
     from simulations.demo_view import DemoView, show
 
     with DemoView(console) as view:
-        value = Demo(DemoSettings(directory=directory), bases.default_root(os.environ), view.report).run()
+        settings = DemoSettings(directory=directory)
+        settings = settings.with_secure_sums() if secure_sums else settings
+        value = Demo(settings, bases.default_root(os.environ), view.report).run()
     tell(value, as_json=as_json, human=lambda: show(value, Console()))
 
 
 def _settings(scenario: "Scenario", epsilon: str | None, backend: str | None) -> "Scenario":
     """The scenario with what the command line changes."""
+    if epsilon is not None:
+        scenario = dataclasses.replace(scenario, comparison=None)
     if epsilon == "none":
         scenario = scenario.without_noise()
     elif epsilon is not None:
@@ -241,6 +259,52 @@ def _simulate(scenario: "Scenario", records: Path | None, out: Path, fresh: bool
     console.print(f"[bold]forecast[/] {escape(world.forecast().describe())}", highlight=False, soft_wrap=True)
     with stopping() as stopped:
         return files.write(world.run(report=display.report, stopped=stopped))
+
+
+def _compare(scenario: "Scenario", records: Path | None, out: Path, fresh: bool) -> dict[str, Any]:
+    """Run a comparison, or show what an earlier one of the same found."""
+    from domains import bases
+    from simulations.comparison import compare
+    from simulations.directory import base_of
+
+    base = base_of(scenario, out, bases.default_root(os.environ))
+    _say(f"{scenario.name}: a comparison of kind {scenario.comparison.kind!r}, in {out}" if scenario.comparison else "")
+    with stopping() as stopped:
+        watch = ArmsDisplay()
+        return compare(
+            out,
+            scenario,
+            records=records,
+            base=base,
+            fresh=fresh,
+            start=watch.start,
+            end=watch.end,
+            report=watch.report,
+            stopped=stopped,
+        )
+
+
+class ArmsDisplay:
+    """Live progress of a comparison on standard error: a line for each run, and one that changes meanwhile."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self._line = ""
+
+    def start(self, arm: "Arm", number: int, runs: int) -> None:
+        """A run begins."""
+        at = "without noise" if arm.epsilon is None else f"at epsilon {arm.epsilon:g}"
+        self._line = f"run {number} of {runs}: {arm.way} {at}"
+
+    def report(self, progress: "Progress") -> None:
+        """The coordinator of the run has something to tell."""
+        if console.is_terminal:
+            line = f"{self._line}, round {progress.round}/{progress.rounds}"
+            console.print(f"{line:<100}"[: console.width - 1], end="\r", highlight=False)
+
+    def end(self, arm: "Arm", loss: float) -> None:
+        """The run has ended."""
+        _say(f"{self._line}: loss {loss:.3f} ({time.monotonic() - self._started:.0f} s)")
 
 
 class Display:
@@ -312,6 +376,18 @@ def _show_steps(value: Mapping[str, Any]) -> None:
     )
     if value["device_note"]:
         _say(value["device_note"])
+
+
+def _show_comparison(value: Mapping[str, Any]) -> None:
+    """The comparison's table and what it means."""
+    from rich.markdown import Markdown
+
+    from simulations.comparison import words
+
+    Console().print(Markdown("\n".join(words(value))))
+    if value["unsafe"]:
+        _say(f"{', '.join(value['unsafe'])} in some of the runs: research only, never publishable")
+    _say(f"written: {value['plot']}, and {files.JSON} and {files.MARKDOWN} beside it")
 
 
 def _show(value: Mapping[str, Any]) -> None:

@@ -1,20 +1,24 @@
-"""The main job, from nothing to a document: a coordinator and three hospitals as processes on this machine.
+"""The main job, from nothing to a document: a coordinator and hospitals as processes on this machine.
 
 Everything goes through the same commands that an operator types (`server init`, `node enrol`, `server
 submit`, …), so that the demonstration cannot work where the product does not. Each hospital's records are
 synthetic and its own; nothing but plans, noised updates and refusals crosses the front door.
 
+With secure sums there are four hospitals, a round is one joint step, and only masked sums cross the door: the
+coordinator reads totals of at least three. In mid-job the process of one hospital is killed after it has
+masked its sum; that round still counts it, and the others go on without it.
+
     concordat demo            # writes everything into ./concordat-demo
-    concordat demo --json
+    concordat demo --secure-sums --json
 """
 
 import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from domains import bases
 from domains.medicine import synthetic
@@ -23,15 +27,35 @@ from fedserver.settings import Place
 from fedserver.store import JobRecord, Store
 from fedserver.strategies import DEFAULT
 from simulations.benchmarks.processes import Processes, free_port, program
+from simulations.peers import introduce
 
-__all__ = ["HOSPITALS", "Demo", "DemoSettings"]
+__all__ = ["FOURTH", "HOSPITALS", "Demo", "DemoSettings", "SecureSums"]
 
 HOSPITALS = ("st-anne", "riverside", "northfield")
+FOURTH = "lakeside"
 MARKER = ".concordat-demo"
 JOB = "demo"
 DELTA = 1e-5
+JOINT_STEPS = 8
 _JOB_S = 3600.0
 _LOOK_S = 0.5
+_KILL_LOOK_S = 0.05
+"""Between masking and what follows there is little time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecureSums:
+    """The part of the demonstration that masks need.
+
+    Args:
+        threshold: Hospitals that must open a sum, and whose shares carry the whole noise.
+        killed: Whose process is killed.
+        killed_in: In which round, once it has sent its masked sum.
+    """
+
+    threshold: int = 3
+    killed: str = "riverside"
+    killed_in: int = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +75,12 @@ class DemoSettings:
     max_tokens: int = 112
     heldout: int = 24
     strategy: str = DEFAULT
+    hospitals: tuple[str, ...] = HOSPITALS
+    secure: SecureSums | None = None
+
+    def with_secure_sums(self) -> Self:
+        """The same with four hospitals and joint steps behind masks."""
+        return replace(self, hospitals=(*HOSPITALS, FOURTH), rounds=JOINT_STEPS, steps_per_round=1, secure=SecureSums())
 
 
 class Demo:
@@ -70,7 +100,8 @@ class Demo:
         self._report = report
         self._root = settings.directory.resolve()
         self._server = self._root / "coordinator"
-        self._nodes = {name: self._root / name for name in HOSPITALS}
+        self._nodes = {name: self._root / name for name in settings.hospitals}
+        self._killed: dict[str, Any] | None = None
 
     def run(self) -> dict[str, Any]:
         """Set up, run and look at the result.
@@ -85,12 +116,12 @@ class Demo:
         started = time.monotonic()
         base = bases.prepare(self._settings.base, self._bases, lambda what, share: self._report(what, {"share": share}))
         self._clear()
-        self._report("writing three hospitals' synthetic records", {})
+        self._report(f"writing {len(self._nodes)} hospitals' synthetic records", {})
         self._write_records()
         with Processes(self._root) as processes:
             self._report("making keys and certificates; comparing fingerprints; enrolling", {})
             self._initialise(processes, base)
-            self._report("starting the coordinator and three nodes", {})
+            self._report(f"starting the coordinator and {len(self._nodes)} nodes", {})
             processes.start("coordinator", [program("concordat"), "server", "run", "--dir", str(self._server)])
             for name, directory in self._nodes.items():
                 processes.start(name, [program("concordat"), "node", "run", "--dir", str(directory)])
@@ -115,7 +146,9 @@ class Demo:
     def _write_records(self) -> None:
         for seed, (name, directory) in enumerate(self._nodes.items(), start=1):
             directory.mkdir()
-            _write_jsonl(directory / "records.jsonl", synthetic.records(name, self._settings.patients, seed))
+            # Another hospital than the three that are drawn draws from one of them, with a seed of its own.
+            site = name if name in synthetic.SITES else synthetic.SITES[seed % len(synthetic.SITES)]
+            _write_jsonl(directory / "records.jsonl", synthetic.records(site, self._settings.patients, seed))
         public = synthetic.public_examples(self._settings.heldout + 1, seed=0)
         _write_jsonl(self._root / "heldout.jsonl", iter(public[1:]))
         (self._root / "input.json").write_text(json.dumps(public[0]["bundle"], indent=1))
@@ -128,26 +161,37 @@ class Demo:
         with (self._server / "server.toml").open("a", encoding="utf-8") as settings:
             settings.write(f'\n[evaluator]\nname = "public"\nbase = "{base}"\n')
         card = self._server / "coordinator.json"
+        peers: list[str] = []
         for name, directory in self._nodes.items():
             options = ["--name", name, "--records", str(directory / "records.jsonl"), "--unit", "patient"]
             options += ["--base", str(base), "--epsilon", str(s.epsilon), "--delta", str(DELTA), "--threads", "1"]
             options += ["--task", "medicine.record"]
-            self._concordat(processes, "node", "init", str(directory), *options)
+            if s.secure is not None:
+                options += ["--largest-honest-minimum", str(s.secure.threshold)]
+            peers.append(self._concordat(processes, "node", "init", str(directory), *options, "--json")["peer"])
             enrol = ["node", "enrol", str(card), "--dir", str(directory), "--fingerprint", told["fingerprint"]]
             mine = self._concordat(processes, *enrol, "--json")
             accept = ["server", "enrol", str(directory / "enrolment.json"), "--dir", str(self._server)]
             self._concordat(processes, *accept, "--fingerprint", mine["fingerprint"])
+        if s.secure is not None:
+            for directory in self._nodes.values():
+                introduce(directory, peers)
         (self._root / "job.toml").write_text(self._job(base))
 
     def _job(self, base: Path) -> str:
         s = self._settings
-        return f"""# The demonstration's job: three hospitals learn to write clinical notes together.
+        honest, sums = "", ""
+        if s.secure is not None:
+            honest = f"honest_minimum = {s.secure.threshold}   # So many honest hospitals carry the whole noise.\n"
+            sums = f"\n[secure_sums]\nthreshold = {s.secure.threshold}\nparties = {len(s.hospitals)}\n"
+        return f"""# The demonstration's job: hospitals learn to write clinical notes together.
 name = "demo"
 task = "medicine.record"
 card = "{base / "card.json"}"
 strategy = "{s.strategy}"
 rounds = {s.rounds}
-quorum = 2
+joint = {"false" if s.secure is None else "true"}
+quorum = {2 if s.secure is None else s.secure.threshold}
 deadline_s = 900
 max_tokens = {s.max_tokens}
 
@@ -169,7 +213,7 @@ expected_batch_units = {s.expected_batch_units}
 steps_per_round = {s.steps_per_round}
 examples_per_unit = 1
 clip_norm_l2 = {s.clip_norm_l2}
-
+{honest}{sums}
 [evaluation]
 records = "{self._root / "heldout.jsonl"}"
 limit = {s.heldout}
@@ -191,7 +235,7 @@ limit = {s.heldout}
             nodes = {name: _read_json(directory / "status.json") for name, directory in self._nodes.items()}
             facts = {"state": job.state, "progress": store.noted("progress") or {}, "nodes": nodes}
             self._report("the job runs", {**facts, "loss_base": job.loss_base})
-            time.sleep(_LOOK_S)
+            self._maybe_kill(processes, _LOOK_S)
             return job.state in ("completed", "failed")
 
         try:
@@ -202,6 +246,19 @@ limit = {s.heldout}
         if job.state != "completed":
             raise RoundError(f"the job failed: {job.reason}", do=f"see the logs in {self._root}")
         return job
+
+    def _maybe_kill(self, processes: Processes, wait_s: float) -> None:
+        """Wait; and when the hospital that is to be killed has sent its masked sum of the round, kill it."""
+        secure, end = self._settings.secure, time.monotonic() + wait_s
+        while (left := end - time.monotonic()) > 0:
+            if secure is not None and self._killed is None:
+                sent = _read_json(self._nodes[secure.killed] / "status.json").get("answered") or {}
+                if sent.get("round", 0) >= secure.killed_in and sent.get("what") in ("update", "opened"):
+                    pid = processes.kill(secure.killed)
+                    self._killed = {"name": secure.killed, "round": sent["round"], "pid": pid, "signal": "SIGKILL"}
+                    self._killed["after"] = "it had sent its masked sum"
+                    self._report(f"{secure.killed} was killed in round {sent['round']}, after masking", {})
+            time.sleep(min(_KILL_LOOK_S, left))
 
     def _result(self, processes: Processes, base: Path) -> dict[str, Any]:
         """Verify the release, write one record from it, and ask each party what it knows."""
@@ -224,6 +281,21 @@ limit = {s.heldout}
             "checks": written["checks"],
             "stamp": written["stamp"],
             "tls": job["tls"],
+            "contributors": [o["contributors"] for o in job["outcomes"]],
+            "secure_sums": self._secure(),
+        }
+
+    def _secure(self) -> dict[str, Any] | None:
+        """What the masks and the noise rest on, and who was killed; None without masks."""
+        secure = self._settings.secure
+        if secure is None:
+            return None
+        return {
+            "threshold": secure.threshold,
+            "honest_minimum": secure.threshold,
+            "assumption": f"epsilon holds while at least {secure.threshold} hospitals in each sum are honest: "
+            "so many together add the whole noise",
+            "killed": self._killed,
         }
 
     def _institution(self, processes: Processes, name: str) -> dict[str, Any]:

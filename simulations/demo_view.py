@@ -5,7 +5,7 @@ something changes.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -87,6 +87,8 @@ def show(value: Mapping[str, Any], console: Console) -> None:
         zip(value["bytes_up_per_round"], value["bytes_down_per_round"], strict=True), 1
     ):
         console.print(f"round {number}: {up:,} bytes from the institutions, {down:,} to them, over {value['tls']}")
+    if (secure := value.get("secure_sums")) is not None:
+        _show_sums(value["contributors"], secure, console)
     verified = "verified: signature and every file" if value["verified"] else "NOT VERIFIED"
     console.print(f"release: {value['release']} ({verified})", soft_wrap=True, highlight=False)
     console.rule("a clinical record, written from the release")
@@ -96,3 +98,12 @@ def show(value: Mapping[str, Any], console: Console) -> None:
         f"release {stamp['release']}, epsilon {stamp['epsilon']:.2f}, {stamp['task']} version {stamp['task_version']}"
     )
     console.rule(f"{checks['figures']} figures, {checks['untraced']} untraced; {value['seconds']:.0f} s in all")
+
+
+def _show_sums(contributors: Sequence[Sequence[str]], secure: Mapping[str, Any], console: Console) -> None:
+    """Who was in each sum, who was killed, and what the noise rests on."""
+    for number, names in enumerate(contributors, 1):
+        console.print(f"round {number}: the sum of {len(names)}: {', '.join(names)}", highlight=False)
+    if (killed := secure["killed"]) is not None:
+        console.print(f"{killed['name']} was killed in round {killed['round']}, after {killed['after']}")
+    console.print(secure["assumption"], soft_wrap=True)

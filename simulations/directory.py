@@ -165,10 +165,10 @@ def records_digest(records: Path | None) -> str:
 
 def _make_tiny(directory: Path, kind: str) -> None:
     """A small random base of a named kind."""
-    from simulations.tiny import KINDS, make_tiny_base
+    from simulations.tiny import NAMES, make_tiny_base
 
-    if kind not in KINDS:
-        raise ConfigError(f"no tiny base is called {kind!r}", expected="tiny: and one of " + ", ".join(KINDS))
+    if kind not in NAMES:
+        raise ConfigError(f"no tiny base is called {kind!r}", expected="tiny: and one of " + ", ".join(NAMES))
     make_tiny_base(directory, kind)
 
 

@@ -1,13 +1,14 @@
 """One institution of a simulation: its own identity, policy, ledger and units; the base and trainer are shared.
 
 Randomness is the system's and noise is secure, as live, unless the scenario asks for a seed by its unsafe
-name. The policy accepts what the scenario says and nothing looser.
+name; the coins that round a masked update into its ring are always the system's. The policy accepts what the
+scenario says and nothing looser.
 """
 
 import hashlib
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import final
 
@@ -20,10 +21,12 @@ from fedclient.session import Institution, TrainerLike
 from fedclient.update import AdapterUpdate
 from fedcore.adapter import AdapterState
 from fedcore.identity import SigningIdentity
+from fedcore.privacy.integer_noise import IntegerNoiseSource, SecureIntegerNoise, UnsafeSeededIntegerNoise
 from fedcore.privacy.noise import NoiseSource, SecureNoise, UnsafeNoNoise, UnsafeSeededNoise
 from fedcore.privacy.plan import PrivacyPlan
 from fedcore.privacy.sampling import RandomSource, SystemRandom, UnsafeSeeded
 from fedcore.round import RoundPlan
+from fedcore.secagg import RingArray
 from simulations.directory import RunDirectory
 from simulations.scenario import Scenario
 
@@ -39,6 +42,8 @@ def make_institution(
     privacy: PrivacyPlan,
     trainer: TrainerLike,
     dataset: Callable[[RoundPlan], PrivateDataset],
+    *,
+    members: Sequence[str],
 ) -> Institution:
     """Build one institution, its ledger opened in the run's directory.
 
@@ -48,6 +53,7 @@ def make_institution(
         privacy: What the scenario asks of everyone.
         trainer: Shared by all.
         dataset: This institution's units.
+        members: All institutions of the run; it knows each one's key, as operators who met would.
     Raises:
         LedgerError: The ledger in the directory is damaged.
     """
@@ -65,6 +71,8 @@ def make_institution(
             largest_rank=scenario.adapter.rank,
             largest_delta=privacy.delta,
             samplers=(privacy.sampler,),
+            largest_honest_minimum=privacy.honest_minimum,
+            peers=() if scenario.secure_sums is None else tuple(_peer(directory, member) for member in members),
             unsafe_allow_no_noise=unsafe,
         ),
         ledger=Ledger.open(
@@ -118,20 +126,44 @@ class SharedTrainer:
                 plan, state, dataset, source=source, noise=noise, report=partial(self._step, self._name)
             )
 
+    def train_ring(
+        self,
+        plan: RoundPlan,
+        state: AdapterState,
+        dataset: PrivateDataset,
+        *,
+        source: RandomSource,
+        noise: NoiseSource | IntegerNoiseSource,
+        report: Callable[[int, int], None] | None = None,
+    ) -> RingArray:
+        """As `Trainer.train_ring`; likewise."""
+        with self._lock:
+            return self._trainer().train_ring(
+                plan, state, dataset, source=source, noise=noise, report=partial(self._step, self._name)
+            )
+
 
 def _source(scenario: Scenario, name: str, plan: RoundPlan) -> RandomSource:
     """Of sampling."""
     return UnsafeSeeded(_seed(scenario, name, plan)) if scenario.privacy.unsafe_seeded else SystemRandom()
 
 
-def _noise(scenario: Scenario, name: str, plan: RoundPlan) -> NoiseSource:
+def _noise(scenario: Scenario, name: str, plan: RoundPlan) -> NoiseSource | IntegerNoiseSource:
     """That of the plan's mechanism."""
+    seeded = scenario.privacy.unsafe_seeded
     if not plan.privacy.is_private:
         return UnsafeNoNoise()
-    return UnsafeSeededNoise(_seed(scenario, name, plan)) if scenario.privacy.unsafe_seeded else SecureNoise()
+    if plan.privacy.shares_noise:
+        return UnsafeSeededIntegerNoise(_seed(scenario, name, plan)) if seeded else SecureIntegerNoise()
+    return UnsafeSeededNoise(_seed(scenario, name, plan)) if seeded else SecureNoise()
+
+
+def _peer(directory: RunDirectory, name: str) -> str:
+    """A member as a policy names it."""
+    return f"{name}={directory.identity(name).public.fingerprint}"
 
 
 def _seed(scenario: Scenario, name: str, plan: RoundPlan) -> int:
-    """Another seed for each institution and round, so that none repeats another's draws."""
-    text = f"{scenario.seed}/{name}/{plan.round}"
+    """Another seed for each run, institution and round, so that none repeats another's draws."""
+    text = f"{scenario.seed}/{scenario.name}/{name}/{plan.round}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")

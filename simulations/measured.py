@@ -1,10 +1,10 @@
 """What the documentation states as measured: commands run, their output kept, and the tables made from it.
 
-    python -m simulations.measured                      # write the tables of docs/privacy.md again
+    python -m simulations.measured                      # write the tables of the pages again
     python -m simulations.measured audit-white-box      # run that command first
 
-The outputs lie in `docs/measured` as JSON; the page holds them between marks that name them, and a test
-requires that page and outputs are the same and that the commands still print outputs of that form.
+The outputs lie in `docs/measured` as JSON; the pages hold them between marks that name them, and a test
+requires that pages and outputs are the same and that the commands still print outputs of that form.
 """
 
 import json
@@ -18,11 +18,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from fedcore.errors import ConfigError
+from simulations import noise_arms
 
-__all__ = ["MEASURED", "Measured", "form", "kept", "main", "render"]
+__all__ = ["MEASURED", "PAGES", "Measured", "form", "kept", "main", "render"]
 
 _DOCS = Path(__file__).parents[1] / "docs"
-_PAGE = _DOCS / "privacy.md"
+PAGES = (_DOCS / "privacy.md", _DOCS / "researcher.md")
 _BLOCK = re.compile(r"(<!-- measured: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _DEMO = "DEMO"
 """Stands in a command for the directory in which the demonstration has just run."""
@@ -123,6 +124,11 @@ def _certificate(value: Json) -> Iterator[str]:
     yield "Not covered: " + "; ".join(str(t).rstrip(".") for t in value["not_covered"]) + "."
 
 
+def _joint_step(value: Json) -> Iterator[str]:
+    """As `concordat simulate` prints it."""
+    yield from noise_arms.text(value)
+
+
 MEASURED: Mapping[str, Measured] = {
     "dp-step": Measured(command=("bench", "dp-step", "--json"), table=_steps),
     "audit-white-box": Measured(command=("privacy", "audit", "white-box", "--json"), table=_white_box),
@@ -133,6 +139,9 @@ MEASURED: Mapping[str, Measured] = {
     "certificate": Measured(
         command=("privacy", "certificate", f"{_DEMO}/release", "--key", f"{_DEMO}/coordinator.json", "--json"),
         table=_certificate,
+    ),
+    "joint-step": Measured(
+        command=("simulate", "simulations/scenarios/joint-step.toml", "--fresh", "--json"), table=_joint_step
     ),
 }
 
@@ -180,7 +189,8 @@ def main(names: list[str]) -> None:
         text = json.dumps(value, indent=1, ensure_ascii=False)
         _output(name).write_text(text + "\n", encoding="utf-8")
     if all(_output(name).exists() for name in MEASURED):
-        _PAGE.write_text(render(_PAGE.read_text(encoding="utf-8"), kept), encoding="utf-8")
+        for page in PAGES:
+            page.write_text(render(page.read_text(encoding="utf-8"), kept), encoding="utf-8")
 
 
 def _output(name: str) -> Path:
@@ -193,7 +203,9 @@ def _run(command: tuple[str, ...]) -> Json:
 
     def call(*arguments: str) -> Json:
         done = subprocess.run([program, *arguments], stdout=subprocess.PIPE, text=True, check=True)
-        return dict(json.loads(done.stdout))
+        value = dict(json.loads(done.stdout))
+        # Where files lay on the machine that measured is nobody's business.
+        return {k: Path(v).name if k in ("out", "plot") else v for k, v in value.items()}
 
     if not any(_DEMO in word for word in command):
         return call(*command)

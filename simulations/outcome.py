@@ -3,6 +3,7 @@
 import math
 import threading
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -11,8 +12,9 @@ from domains.language import Base, Encoded, mean_loss
 from fedclient.ledger import Ledger
 from fedcore.adapter import AdapterState
 from fedcore.privacy.plan import Forecast
-from fedcore.round import Completed
+from fedcore.round import Completed, JobPlan
 from fedserver.progress import JobResult
+from fedserver.sum_forecast import parameters_of
 from simulations.results import InstitutionLine, Results, RoundLine
 from simulations.units import Units
 
@@ -43,6 +45,10 @@ def results_of(world: "World", result: JobResult, forecast: Forecast) -> Results
         loss_base=result.loss_base,
         loss_released=result.loss_released,
         forecast=_words(forecast),
+        noise_multiplier=job.privacy.noise_multiplier,
+        noise_std=_noise_std(job, len(world.names)),
+        joint=job.joint,
+        secure_sums=_sums(job),
         unsafe=world.scenario.unsafe,
         per_round=tuple(
             RoundLine(
@@ -104,6 +110,19 @@ def _line(name: str, ledger: Ledger, units: int) -> InstitutionLine:
         epsilon_limit=account.limit,
         delta=account.delta,
     )
+
+
+def _noise_std(job: JobPlan, institutions: int) -> float:
+    """Of the mean of all, in each number; integers and their rounding ask for slightly more than real numbers."""
+    std = job.privacy.noise_std_of_mean(institutions)
+    if job.sums is None or not job.privacy.shares_noise:
+        return std
+    return std * job.sums.noise(job.privacy, parameters_of(job)).price
+
+
+def _sums(job: JobPlan) -> dict[str, Any] | None:
+    """The plan of masked sums as JSON."""
+    return None if job.sums is None else {**asdict(job.sums), "honest_minimum": job.privacy.honest_minimum}
 
 
 def _words(forecast: Forecast) -> dict[str, Any]:

@@ -65,7 +65,8 @@ class Results:
     """A finished simulation.
 
     `status` is "completed", or else why it was abandoned. `loss_base` and `loss_released` are measured on
-    the held-out units.
+    the held-out units. `noise_std` is the standard deviation, in each number, of the noise in a step averaged over
+    all institutions; with `secure_sums` (None without masks), of the noise as the ring holds it.
     """
 
     scenario: str
@@ -82,6 +83,10 @@ class Results:
     loss_base: float | None
     loss_released: float | None
     forecast: Mapping[str, Any]
+    noise_multiplier: float
+    noise_std: float
+    joint: bool
+    secure_sums: Mapping[str, Any] | None
     unsafe: tuple[str, ...]
     per_round: tuple[RoundLine, ...]
     seconds: float
@@ -94,6 +99,7 @@ class Results:
             "institutions": [i.to_dict() for i in self.institutions],
             "per_round": [r.to_dict() for r in self.per_round],
             "forecast": dict(self.forecast),
+            "secure_sums": None if self.secure_sums is None else dict(self.secure_sums),
             "unsafe": list(self.unsafe),
             "publishable": not self.unsafe,
             "out": str(self.out),
@@ -143,6 +149,7 @@ def markdown(results: Results) -> str:
         f"{results.task} on {results.base}, strategy {results.strategy}, backend {results.backend}: "
         f"{results.status}, {results.rounds} of {results.rounds_planned} rounds in {results.seconds:.0f} s.",
         "",
+        *_how(results),
         f"Before training: {results.forecast['text']}",
         "",
         f"Loss on {results.heldout_units} held-out units: base {_number(results.loss_base)}, "
@@ -164,6 +171,19 @@ def markdown(results: Results) -> str:
             f"| {r.seconds:.1f} |"
         )
     return "\n".join([*lines, "", f"![Loss and epsilon by round]({PICTURE})", ""])
+
+
+def _how(results: Results) -> list[str]:
+    """Joint steps and masks in words; nothing for local steps in clear."""
+    words = ["Joint steps: a round is one step, taken by the coordinator."] if results.joint else []
+    if (sums := results.secure_sums) is not None:
+        words.append(
+            f"Sums behind masks: {sums['threshold']} of {sums['parties']} institutions, of which {sums['colluders']} "
+            "may collude."
+        )
+        if sums["honest_minimum"] is not None:
+            words.append(f"Any {sums['honest_minimum']} institutions carry the noise together.")
+    return [" ".join(words), ""] if words else []
 
 
 def _draw(results: Results, path: Path) -> None:

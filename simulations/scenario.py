@@ -8,26 +8,33 @@ it carries the mark. A scenario never knows where its records lie when `--record
 8.0
 >>> scenario.without_noise().unsafe
 ('UnsafeNoNoise',)
+>>> load(named("joint-step")).comparison.epsilons
+(1.0, 3.0, 8.0)
 """
 
 import dataclasses
 import re
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
 from fedcore import canonical, config
 from fedcore.errors import ConfigError
+from fedcore.privacy import calibration
+from fedcore.privacy.accounting import DpEvent
 from fedcore.privacy.bounds import Clipping
-from fedcore.privacy.plan import UNSAFE_NO_NOISE, PrivacyPlan
+from fedcore.privacy.plan import DISCRETE_GAUSSIAN, GAUSSIAN, UNSAFE_NO_NOISE, PrivacyPlan
 from fedcore.privacy.units import PrivacyUnit, Relation
 from fedcore.round import Optimiser
 from fedserver.strategies import DEFAULT
+from fedserver.sums import SecureSumSettings
 
 __all__ = [
     "UNSAFE_SEEDED",
     "AdapterSettings",
+    "ComparisonSettings",
     "EvaluationSettings",
     "PrivacySettings",
     "RecordsSettings",
@@ -113,8 +120,11 @@ class PrivacySettings:
         relation: How neighbouring data sets differ.
         sampler: With `batch_limit` and `largest_units` where it is "truncated_poisson".
         clipping: The rule by which a unit's gradient is bounded.
+        honest_minimum: Where it is given, the noise of masked joint steps is shared, and so many honest
+            institutions carry the whole of it.
         unsafe_no_noise: Research without privacy: `--epsilon none`.
-        unsafe_seeded: Sampling and noise from the scenario's seed, so that a run repeats exactly.
+        unsafe_seeded: Sampling and noise from the scenario's seed, so that a run repeats exactly. Behind masks it
+            repeats up to rounding alone: the coins by which numbers are rounded into the ring are the system's.
     """
 
     epsilon: float
@@ -130,6 +140,7 @@ class PrivacySettings:
     batch_limit: int | None = None
     largest_units: int | None = None
     clipping: Clipping = field(default_factory=Clipping)
+    honest_minimum: int | None = None
     unsafe_no_noise: bool = False
     unsafe_seeded: bool = False
 
@@ -143,14 +154,45 @@ class EvaluationSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ComparisonSettings:
+    """Several ways to run one scenario, side by side; see `simulations.comparison`.
+
+    Args:
+        kind: What is compared. "noise": whose noise a step carries, at the same epsilon.
+        epsilons: The ways are compared at each of them.
+        repetitions: Runs of each way, which differ in samples and noise alone; losses are their means.
+        local_steps: Steps between two averages where a way trains by local steps; the number of steps in all
+            stays that of the scenario.
+    Raises:
+        ConfigError: A number is out of range.
+    """
+
+    kind: Literal["noise"]
+    epsilons: tuple[float, ...]
+    repetitions: int = 3
+    local_steps: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.epsilons or not all(0 < e < float("inf") for e in self.epsilons):
+            raise ConfigError("[comparison] epsilons must be numbers above 0", expected="such as [1, 3, 8]")
+        if len(set(self.epsilons)) != len(self.epsilons):
+            raise ConfigError("[comparison] epsilons holds a number twice")
+        if self.repetitions < 1 or self.local_steps < 1:
+            raise ConfigError("[comparison] repetitions and local_steps must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Scenario:
     """A simulated federation.
 
     Args:
-        base: A prepared base, a directory, or "tiny:KIND" for a small random model made on the spot.
+        base: A prepared base, a directory, or "tiny:NAME" for a small random model made on the spot.
         quorum: Replies that a round needs; 0 means all institutions.
+        joint: Whether a round is one step, which the coordinator's optimiser takes.
+        secure_sums: Where it is given, updates are summed behind masks.
+        comparison: Where it is given, the scenario is run in several ways instead of once.
     Raises:
-        ConfigError: A field is out of range.
+        ConfigError: A field is out of range, or two do not fit each other.
     """
 
     name: str
@@ -169,16 +211,31 @@ class Scenario:
     adapter: AdapterSettings = AdapterSettings()
     optimiser: Optimiser = field(default_factory=Optimiser)
     evaluation: EvaluationSettings = EvaluationSettings()
+    joint: bool = False
+    secure_sums: SecureSumSettings | None = None
+    comparison: ComparisonSettings | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise ConfigError(f"the scenario name {self.name!r} cannot be used", expected="letters, digits, '.-_'")
         if self.rounds < 1 or self.quorum < 0 or self.evaluation.examples < 1:
             raise ConfigError("scenario: rounds and evaluation.examples must be at least 1, quorum at least 0")
+        shared = self.privacy.honest_minimum is not None
+        if shared and not (self.joint and self.secure_sums is not None):
+            raise ConfigError(
+                "shared noise needs joint steps and masks",
+                do="set joint = true and [secure_sums], or leave [privacy] honest_minimum out",
+            )
+        if self.joint and self.secure_sums is not None and not shared and not self.privacy.unsafe_no_noise:
+            raise ConfigError(
+                "a joint step behind masks shares its noise, and the scenario does not say among how many",
+                do="set [privacy] honest_minimum; 1 lets each institution add the whole noise",
+            )
 
     def without_noise(self) -> "Scenario":
-        """The same scenario without privacy: research only, marked, never publishable."""
-        return dataclasses.replace(self, privacy=dataclasses.replace(self.privacy, unsafe_no_noise=True))
+        """The same scenario without privacy: research only, marked, never publishable. No noise, none to share."""
+        without = dataclasses.replace(self.privacy, unsafe_no_noise=True, honest_minimum=None)
+        return dataclasses.replace(self, privacy=without)
 
     def with_epsilon(self, epsilon: float) -> "Scenario":
         """The same scenario at another epsilon; the limit keeps its distance.
@@ -230,13 +287,23 @@ class Scenario:
             if self.privacy.clipping.releases_count:
                 fixed["clipping"] = dataclasses.replace(self.privacy.clipping, count_noise_multiplier=0.0)
             return PrivacyPlan(noise_multiplier=0.0, mechanism=UNSAFE_NO_NOISE, **fixed)
-        return PrivacyPlan.calibrate(epsilon=_MARGIN * self.privacy.epsilon, rounds=self.rounds, **fixed)
+        honest = self.privacy.honest_minimum
+        mechanism = GAUSSIAN if honest is None else DISCRETE_GAUSSIAN
+        stand_in = PrivacyPlan(noise_multiplier=1.0, mechanism=mechanism, honest_minimum=honest, **fixed)
+        noise = _least_noise(stand_in.event(self.rounds), _MARGIN * self.privacy.epsilon, self.privacy.delta)
+        return dataclasses.replace(stand_in, noise_multiplier=noise)
 
     def digest(self, records_digest: str) -> str:
         """SHA-256 of what decides the result: the scenario without its backend, and the records."""
         value = asdict(self)
         del value["backend"], value["records"]["path"]
         return canonical.digest({"scenario": value, "records": records_digest})
+
+
+@lru_cache(maxsize=64)
+def _least_noise(event: DpEvent, epsilon: float, delta: float) -> float:
+    """What `PrivacyPlan.calibrate` would find; the runs of a comparison ask for the same again and again."""
+    return calibration.least_noise(event, epsilon=epsilon, delta=delta)
 
 
 def load(path: Path) -> Scenario:

@@ -1,7 +1,8 @@
 """Tiny random bases, one of each kind, made on the spot: for tests and dry runs, never for use.
 
-Each has two layers, a byte-level tokenizer of 384 tokens trained on the text below, and weights from a fixed
-seed, so the same kind always has the same digest. Nothing is fetched.
+"llama_wide" is "llama" with weights so wide that an adapter alone can teach it: for comparing algorithms. Each
+has two layers, a byte-level tokenizer of 384 tokens trained on the text below, and weights from a fixed seed,
+so the same kind always has the same digest. Nothing is fetched.
 
 >>> from pathlib import Path
 >>> make_tiny_base(Path(tmp) / "llama", "llama").name   # doctest: +SKIP
@@ -19,10 +20,12 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from domains.language import write_random
 from fedcore.errors import ConfigError
 
-__all__ = ["KINDS", "TARGETS", "TinyKind", "make_tiny_base"]
+__all__ = ["KINDS", "NAMES", "TARGETS", "TinyKind", "make_tiny_base"]
 
-TinyKind = Literal["llama", "gpt2", "moe", "bert"]
-KINDS: tuple[TinyKind, ...] = get_args(TinyKind)
+TinyKind = Literal["llama", "gpt2", "moe", "bert", "llama_wide"]
+NAMES: tuple[TinyKind, ...] = get_args(TinyKind)
+KINDS: tuple[TinyKind, ...] = ("llama", "gpt2", "moe", "bert")
+"""One of each architecture."""
 
 TARGETS: Mapping[TinyKind, tuple[str, ...]] = MappingProxyType(
     {
@@ -30,6 +33,7 @@ TARGETS: Mapping[TinyKind, tuple[str, ...]] = MappingProxyType(
         "gpt2": ("c_attn",),
         "moe": ("q_proj", "v_proj"),
         "bert": ("query", "value"),
+        "llama_wide": ("q_proj", "v_proj", "o_proj", "down_proj"),
     }
 )
 """LoRA targets that fit each kind."""
@@ -60,6 +64,15 @@ _CONFIGS: Mapping[TinyKind, dict[str, Any]] = {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
         "tie_word_embeddings": True,
+        **_COMMON,
+        **_ROTARY,
+    },
+    "llama_wide": {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        # A tied output of the usual width holds every logit near zero, whatever the adapter does.
+        "tie_word_embeddings": False,
+        "initializer_range": 0.3,
         **_COMMON,
         **_ROTARY,
     },
@@ -101,13 +114,13 @@ def make_tiny_base(directory: Path, kind: TinyKind, *, seed: int = 0) -> Path:
     Args:
         directory: Where it goes.
         kind: "llama" (rotary positions, grouped queries, tied output), "gpt2" (Conv1D layers), "moe" (Mixtral,
-            four experts) or "bert" (an encoder with a head of three classes).
+            four experts), "bert" (an encoder with a head of three classes) or "llama_wide".
         seed: Another seed gives other weights, and so another digest.
     Raises:
         ConfigError: The kind is not known.
     """
     if kind not in _CONFIGS:
-        raise ConfigError("the kind of tiny base is not known", expected="one of " + ", ".join(KINDS), got=repr(kind))
+        raise ConfigError("the kind of tiny base is not known", expected="one of " + ", ".join(NAMES), got=repr(kind))
     directory.mkdir(parents=True, exist_ok=True)
     _tokenizer().save(str(directory / "tokenizer.json"))
     settings = {

@@ -38,6 +38,7 @@ from fedserver.link import assume_identity
 from fedserver.progress import Clock, Progress
 from fedserver.store import Store
 from fedserver.strategies import load_strategy
+from fedserver.sums import make_sums
 from simulations.directory import RunDirectory
 from simulations.grid import MemoryGrid
 from simulations.institutions import SharedTrainer, Step, make_institution
@@ -59,11 +60,13 @@ class World:
     Args:
         run: The directory.
         step: Told of each training step; only where institutions train in this process.
+        like: A world of the same base, whose model is used here too; and its data sets, where they are the same.
     """
 
-    def __init__(self, run: RunDirectory, *, step: Step | None = None) -> None:
+    def __init__(self, run: RunDirectory, *, step: Step | None = None, like: "World | None" = None) -> None:
         self.run_directory = run
         self.scenario = run.scenario
+        self._like = like if like is not None and like.run_directory.base == run.base else None
         self._step = step or (lambda _name, _done, _steps: None)
         self._lock = threading.Lock()
         self._institutions: dict[str, Institution] = {}
@@ -71,7 +74,8 @@ class World:
     @cached_property
     def units(self) -> Units:
         """Who holds what."""
-        return Units.of(self.scenario, records=self.run_directory.records)
+        same = self._same_data()
+        return same.units if same else Units.of(self.scenario, records=self.run_directory.records)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -81,12 +85,12 @@ class World:
     @cached_property
     def base(self) -> Base:
         """The one base that all share."""
-        return Base.load(self.run_directory.base)
+        return self._like.base if self._like else Base.load(self.run_directory.base)
 
     @cached_property
     def trainer(self) -> Trainer:
         """The one trainer that all share."""
-        return Trainer(self.base)
+        return self._like.trainer if self._like else Trainer(self.base)
 
     @cached_property
     def datasets(self) -> Mapping[str, PrivateDataset]:
@@ -95,6 +99,8 @@ class World:
         Raises:
             RecordError: A record cannot be rendered.
         """
+        if (same := self._same_data()) is not None:
+            return same.datasets
         task, tokens = load_task(self.scenario.task), self.scenario.max_tokens
         return {
             name: PrivateDataset.build(self.units.of_institution(name), task, self.base, tokens) for name in self.names
@@ -109,15 +115,28 @@ class World:
     def job(self) -> JobPlan:
         """The job that the coordinator runs."""
         scenario = self.scenario
+        schema = AdapterSchema.for_base(
+            self.base.card,
+            rank=scenario.adapter.rank,
+            alpha=scenario.adapter.alpha,
+            targets=scenario.adapter.targets,
+        )
+        sums = None
+        if scenario.secure_sums is not None:
+            sums = make_sums(
+                scenario.secure_sums,
+                privacy=self.privacy,
+                schema=schema,
+                strategy=scenario.strategy,
+                rounds=scenario.rounds,
+                optimiser=scenario.optimiser,
+                joint=scenario.joint,
+                institutions=len(self.names),
+            )
         return JobPlan(
             job_id=scenario.name,
             task=scenario.task,
-            schema=AdapterSchema.for_base(
-                self.base.card,
-                rank=scenario.adapter.rank,
-                alpha=scenario.adapter.alpha,
-                targets=scenario.adapter.targets,
-            ),
+            schema=schema,
             strategy=scenario.strategy,
             rounds=scenario.rounds,
             seed=scenario.seed,
@@ -132,6 +151,8 @@ class World:
                 limit=scenario.evaluation.examples,
                 every_round=scenario.evaluation.every_round,
             ),
+            joint=scenario.joint,
+            sums=sums,
         )
 
     def forecast(self) -> Forecast:
@@ -151,7 +172,12 @@ class World:
         if name not in self._institutions:
             trainer = SharedTrainer(lambda: self.trainer, name, self._lock, self._step)
             self._institutions[name] = make_institution(
-                name, self.run_directory, self.privacy, trainer, lambda _plan: self.datasets[name]
+                name,
+                self.run_directory,
+                self.privacy,
+                trainer,
+                lambda _plan: self.datasets[name],
+                members=self.names,
             )
         return self._institutions[name]
 
@@ -242,6 +268,14 @@ class World:
         finally:
             store.close()
         return results_of(self, result, forecast)
+
+    def _same_data(self) -> "World | None":
+        """The world whose units are these, tokenised for this task too."""
+        other = self._like
+        if other is None or other.run_directory.records != self.run_directory.records:
+            return None
+        of_data = ("task", "seed", "max_tokens", "records", "split")
+        return other if all(getattr(other.scenario, n) == getattr(self.scenario, n) for n in of_data) else None
 
 
 def make_clients(world: Callable[[Context], World]) -> ClientApp:

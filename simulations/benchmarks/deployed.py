@@ -1,12 +1,15 @@
 """The work deployed: a coordinator and nodes as processes, over TLS, by the commands that operators type.
 
-Each node logs the seconds that it trained; the coordinator states the seconds of each round.
+Each node logs the seconds that it trained; the coordinator states the seconds of each round. Where masks are
+measured, a round's seconds are those from one state to the next, with all that lies between.
 """
 
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,15 +18,31 @@ from domains import bases
 from domains.language import Base
 from simulations.benchmarks.processes import Processes, free_port, program
 from simulations.benchmarks.work import Say, Timing, Work
+from simulations.peers import introduce
 
-__all__ = ["deployed_rounds"]
+__all__ = ["Footing", "deployed_rounds", "federation", "trained_seconds"]
 
 _TRAINED = re.compile(r"round (\d+) of bench: trained for ([0-9.]+) s")
 _START_S = 180.0
 
 
-def deployed_rounds(work: Work, folder: Path, say: Say) -> list[Timing]:
-    """Run the work with `concordat server` and `concordat node`.
+@dataclass(frozen=True, kw_only=True)
+class Footing:
+    """A federation that runs: its processes, the coordinator's directory and each node's log."""
+
+    processes: Processes
+    server: Path
+    job: Path
+    logs: Mapping[str, Path]
+
+    def trained(self) -> dict[int, list[float]]:
+        """Round -> seconds of training of each node, so far."""
+        return trained_seconds(self.logs.values())
+
+
+@contextmanager
+def federation(work: Work, folder: Path, say: Say) -> Iterator[Footing]:
+    """Make and start a coordinator and its nodes, which end with the block.
 
     Raises:
         LinkError: A process failed or took too long.
@@ -41,10 +60,21 @@ def deployed_rounds(work: Work, folder: Path, say: Say) -> list[Timing]:
         for name in names:
             there = partial(_connected, folder / name / "status.json")
             processes.wait_until(there, f"{name} to connect", timeout_s=_START_S)
-        submit = ["server", "submit", str(folder / "job.toml"), "--dir", str(server), "--wait", "--json"]
-        job = _concordat(processes, *submit, timeout_s=600.0)
+        logs = {name: folder / f"{name}.log" for name in names}
+        yield Footing(processes=processes, server=server, job=folder / "job.toml", logs=logs)
+
+
+def deployed_rounds(work: Work, folder: Path, say: Say) -> list[Timing]:
+    """Run the work with `concordat server` and `concordat node`.
+
+    Raises:
+        LinkError: A process failed or took too long.
+    """
+    with federation(work, folder, say) as there:
+        submit = ["server", "submit", str(there.job), "--dir", str(there.server), "--wait", "--json"]
+        job = _concordat(there.processes, *submit, timeout_s=600.0)
         say(f"deployed: {work.rounds} rounds")
-    trained = _trained(folder / f"{name}.log" for name in names)
+    trained = there.trained()
     return [
         Timing(wall_s=o["seconds"], training_s=max(trained[o["round"]]))
         for o in job["outcomes"]
@@ -56,16 +86,22 @@ def _enrol(processes: Processes, work: Work, folder: Path, server: Path, names: 
     """Make both sides' keys and settings, the nodes' records and the job."""
     init = ["server", "init", str(server), "--name", "bench", "--address", f"127.0.0.1:{free_port()}", "--json"]
     told = _concordat(processes, *init)
+    peers: list[str] = []
     for node, name in enumerate(names):
         records, directory = folder / f"{name}.jsonl", folder / name
         records.write_text("".join(json.dumps(row) + "\n" for row in work.rows(node)))
         make = ["node", "init", str(directory), "--name", name, "--records", str(records), "--unit", "patient"]
         make += ["--epsilon", str(work.epsilon_limit), "--delta", str(work.privacy.delta), "--threads", "1"]
-        _concordat(processes, *make, "--base", str(work.base), "--json")
+        if work.threshold:
+            make += ["--largest-honest-minimum", str(work.threshold)]
+        peers.append(_concordat(processes, *make, "--base", str(work.base), "--json")["peer"])
         pin = ["node", "enrol", str(server / "coordinator.json"), "--dir", str(directory)]
         mine = _concordat(processes, *pin, "--fingerprint", told["fingerprint"], "--json")
         accept = ["server", "enrol", str(directory / "enrolment.json"), "--dir", str(server)]
         _concordat(processes, *accept, "--fingerprint", mine["fingerprint"], "--json")
+    if work.threshold:
+        for name in names:
+            introduce(folder / name, peers)
     card = folder / "card.json"
     found = bases.read_card(work.base) or Base.load(work.base).card
     card.write_text(json.dumps(found.to_dict()))
@@ -79,6 +115,7 @@ def _job(work: Work, card: Path) -> str:
 task = "{job.task}"
 card = "{card}"
 strategy = "frozen_a"
+joint = {"true" if job.threshold else "false"}
 rounds = {job.rounds + 1}
 quorum = {job.nodes}
 deadline_s = 600
@@ -101,7 +138,15 @@ examples_per_unit = {privacy.examples_per_unit}
 clip_norm_l2 = {privacy.clip_norm_l2}
 noise_multiplier = {privacy.noise_multiplier}
 delta = {privacy.delta}
-"""
+{_sums(work)}"""
+
+
+def _sums(work: Work) -> str:
+    """What masks add to the job."""
+    if not work.threshold:
+        return ""
+    masks = f"threshold = {work.threshold}\nparties = {work.nodes}\n"
+    return f"honest_minimum = {work.threshold}\n\n[secure_sums]\n{masks}"
 
 
 def _concordat(processes: Processes, *arguments: str, timeout_s: float = 120.0) -> dict[str, Any]:
@@ -118,7 +163,7 @@ def _connected(status: Path) -> bool:
         return False
 
 
-def _trained(logs: Iterable[Path]) -> dict[int, list[float]]:
+def trained_seconds(logs: Iterable[Path]) -> dict[int, list[float]]:
     """Round -> seconds of training of each node."""
     found: dict[int, list[float]] = defaultdict(list)
     for log in logs:

@@ -5,7 +5,8 @@ of a live round.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from flwr.app import Context, RecordDict
@@ -20,9 +21,11 @@ from fedclient.session import Institution
 from fedclient.update import AdapterUpdate
 from fedcore.adapter import AdapterState
 from fedcore.identity import SigningIdentity
+from fedcore.privacy.integer_noise import IntegerNoiseSource
 from fedcore.privacy.noise import NoiseSource
 from fedcore.privacy.sampling import RandomSource
 from fedcore.round import Completed, RoundPlan
+from fedcore.secagg import RingArray
 from fedserver.cohort import Member
 from fedserver.coordinator import Coordinator
 from fedserver.link import assume_identity
@@ -117,7 +120,25 @@ class _Timed:
         noise: NoiseSource,
         report: Callable[[int, int], None] | None = None,
     ) -> AdapterUpdate:
+        with self._clock(plan):
+            return self._trainer.train(plan, state, dataset, source=source, noise=noise, report=report)
+
+    def train_ring(
+        self,
+        plan: RoundPlan,
+        state: AdapterState,
+        dataset: PrivateDataset,
+        *,
+        source: RandomSource,
+        noise: NoiseSource | IntegerNoiseSource,
+        report: Callable[[int, int], None] | None = None,
+    ) -> RingArray:
+        with self._clock(plan):
+            return self._trainer.train_ring(plan, state, dataset, source=source, noise=noise, report=report)
+
+    @contextmanager
+    def _clock(self, plan: RoundPlan) -> Iterator[None]:
+        """Count the seconds of the block as training."""
         started = time.perf_counter()
-        update = self._trainer.train(plan, state, dataset, source=source, noise=noise, report=report)
+        yield
         self.seconds[plan.round] = self.seconds.get(plan.round, 0.0) + time.perf_counter() - started
-        return update

@@ -112,8 +112,44 @@ class Processes:
             raise LinkError(f"the benchmark's step {name!r} failed", got=last[-1] if last else "no output")
         return done.stdout
 
-    def wait_until(self, holds: Callable[[], bool], what: str, *, timeout_s: float) -> None:
-        """Wait for something to become true.
+    def pid(self, name: str) -> int:
+        """The process started last under a name.
+
+        Raises:
+            LinkError: There is none.
+        """
+        for known, process in reversed(self._running):
+            if known == name:
+                return process.pid
+        raise LinkError(f"no process {name!r} was started")
+
+    def kill(self, name: str) -> int:
+        """End a process at once, by SIGKILL to it alone, as a power cut would; its end is then no fault.
+
+        Returns:
+            Its id.
+        Raises:
+            LinkError: There is none.
+        """
+        pid = self.pid(name)
+        process = next(p for _, p in self._running if p.pid == pid)
+        process.kill()
+        process.wait()
+        self._running = [(n, p) for n, p in self._running if p is not process]
+        return pid
+
+    def cpu_s(self, name: str) -> float:
+        """Seconds of CPU that a process and those in its group have spent; 0 where the system does not say."""
+        group, ticks = self.pid(name), 0
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                fields = stat.read_text().rpartition(") ")[2].split()
+                if int(fields[2]) == group:
+                    ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def wait_until(self, holds: Callable[[], bool], what: str, *, timeout_s: float, look_s: float = 0.05) -> None:
+        """Wait for something to become true, looking every `look_s`.
 
         Raises:
             LinkError: It did not in time, or a process ended before.
@@ -129,7 +165,7 @@ class Processes:
                     )
             if time.monotonic() > end:
                 raise LinkError(f"waited too long for {what}", expected=f"at most {timeout_s:g} s")
-            time.sleep(0.05)
+            time.sleep(look_s)
 
 
 def _signal(process: subprocess.Popen[bytes], which: signal.Signals) -> None:

@@ -20,7 +20,7 @@ from domains.medicine import synthetic
 from fedclient.dataset import PrivateDataset
 from fedclient.records import Record
 from fedcore.adapter import AdapterSchema, AdapterState
-from fedcore.privacy.plan import PrivacyPlan
+from fedcore.privacy.plan import DISCRETE_GAUSSIAN, GAUSSIAN, PrivacyPlan
 from fedcore.privacy.units import PrivacyUnit
 from fedcore.round import JobPlan, Optimiser, RoundPlan
 
@@ -51,6 +51,8 @@ class Work:
         base: A prepared base.
         rounds: Rounds that are measured.
         nodes: Institutions that train at the same time.
+        threshold: 0 for rounds in the clear. Else each round is one joint step behind masks that so many have
+            to open, and so many carry the noise.
     """
 
     base: Path
@@ -62,6 +64,7 @@ class Work:
     alpha: float = 8.0
     targets: tuple[str, ...] = ("q_proj", "v_proj")
     epsilon_limit: float = 1000.0
+    threshold: int = 0
 
     def to_json(self) -> str:
         """One JSON object; `from_json` reads it back."""
@@ -90,6 +93,8 @@ class Work:
             clip_norm_l2=1.0,
             noise_multiplier=4.0,
             delta=1e-3,
+            mechanism=DISCRETE_GAUSSIAN if self.threshold else GAUSSIAN,
+            honest_minimum=self.threshold or None,
         )
 
     def schema(self, base: Base) -> AdapterSchema:

@@ -3,17 +3,13 @@
 That the commands still print outputs of this form is asked where each command is tested.
 """
 
-from pathlib import Path
-
-from simulations.measured import MEASURED, form, kept, render
-
-PAGE = Path(__file__).parents[2] / "docs" / "privacy.md"
+from simulations.measured import MEASURED, PAGES, form, kept, render
 
 
-def test_the_page_shows_the_kept_outputs() -> None:
-    page = PAGE.read_text(encoding="utf-8")
-    assert all(f"<!-- measured: {name} -->" in page for name in MEASURED)
-    assert render(page, kept) == page
+def test_the_pages_show_the_kept_outputs() -> None:
+    pages = [page.read_text(encoding="utf-8") for page in PAGES]
+    assert all(any(f"<!-- measured: {name} -->" in page for page in pages) for name in MEASURED)
+    assert [render(page, kept) for page in pages] == pages
 
 
 def test_what_was_measured_meets_the_goals() -> None:
@@ -28,6 +24,11 @@ def test_what_was_measured_meets_the_goals() -> None:
     canaries = kept("audit-canaries")
     assert canaries["epsilon_lower"] <= canaries["epsilon_upper"]
     assert canaries["control_auc"] > 0.95
+    joint = kept("joint-step")
+    assert [row["epsilon"] for row in joint["rows"]] == [1, 3, 8]
+    for row in joint["rows"]:
+        assert row["shared"] <= 1.02 * row["pooled"]
+        assert row["shared"] < row["local"]
     certificate = kept("certificate")
     assert certificate["verified"] is True
     assert certificate["unattested"] == []

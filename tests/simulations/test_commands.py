@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from simulations.benchmarks.processes import program
+from simulations.measured import form, kept
 from simulations.scenario import named
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -33,6 +34,33 @@ def test_a_run_prints_one_json_object_and_is_not_computed_twice(tmp_path: Path) 
     assert json.loads(second.stdout) == value
     assert "is finished" in second.stderr
     assert (Path(value["out"]) / "results.json").stat().st_mtime_ns == written
+
+
+@pytest.mark.slow
+def test_a_scenario_with_a_comparison_prints_its_rows(tmp_path: Path) -> None:
+    text = named("joint-step").read_text()
+    for old, new in (
+        ("rounds = 40", "rounds = 2"),
+        ("units_per_site = 1600", "units_per_site = 40"),
+        ("epsilons = [1, 3, 8]", "epsilons = [8]"),
+        ("repetitions = 3", "repetitions = 1"),
+        ("local_steps = 4", "local_steps = 2"),
+        ("sampling_rate = 0.015", "sampling_rate = 0.2"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    (tmp_path / "small.toml").write_text(text)
+    done = simulate(tmp_path, "small.toml", "--json")
+    assert done.returncode == 0, done.stderr
+    value = json.loads(done.stdout)
+    assert form(value) == form(kept("joint-step"))
+    assert [row["epsilon"] for row in value["rows"]] == [8]
+    assert value["plot"] == str(tmp_path / "runs" / "joint-step-comparison" / "comparison.png")
+    assert "run 4 of 4: none without noise" in done.stderr
+    # With an epsilon of its own the scenario is run once, as it is.
+    once = simulate(tmp_path, "small.toml", "--epsilon", "8", "--json")
+    assert once.returncode == 0, once.stderr
+    assert json.loads(once.stdout)["secure_sums"]["honest_minimum"] == 6
 
 
 @pytest.mark.parametrize(

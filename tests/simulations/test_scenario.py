@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from fedcore.errors import ConfigError, InvalidPlan, NoPrivacyUnit
+from fedcore.privacy.plan import PrivacyPlan
 from simulations.scenario import Scenario, load, named
 
-SHIPPED = ("quickstart", "medicine-record", "finance-report")
+SHIPPED = ("quickstart", "medicine-record", "finance-report", "joint-step")
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -83,6 +84,41 @@ def test_a_split_by_column_needs_a_column(tmp_path: Path) -> None:
 def test_an_unknown_scenario_name_lists_the_known() -> None:
     with pytest.raises(ConfigError, match="medicine-record"):
         named("nope")
+
+
+def test_shared_noise_needs_joint_steps_and_masks() -> None:
+    scenario = load(named("joint-step"))
+    for change in ({"joint": False}, {"secure_sums": None}):
+        with pytest.raises(ConfigError, match="shared noise needs joint steps and masks"):
+            dataclasses.replace(scenario, **change)
+
+
+def test_a_joint_step_behind_masks_must_say_who_carries_its_noise() -> None:
+    scenario = load(named("joint-step"))
+    with pytest.raises(ConfigError, match="among how many"):
+        dataclasses.replace(scenario, privacy=dataclasses.replace(scenario.privacy, honest_minimum=None))
+
+
+def test_without_noise_there_is_none_to_share() -> None:
+    scenario = load(named("joint-step")).without_noise()
+    assert scenario.privacy.honest_minimum is None
+    assert scenario.privacy_plan().mechanism == "UnsafeNoNoise"
+
+
+def test_noise_is_what_calibration_finds() -> None:
+    scenario = load(named("quickstart"))
+    plan, p = scenario.privacy_plan(), scenario.privacy
+    assert plan == PrivacyPlan.calibrate(
+        epsilon=0.99 * p.epsilon,
+        delta=p.delta,
+        rounds=scenario.rounds,
+        unit=plan.unit,
+        steps_per_round=p.steps_per_round,
+        examples_per_unit=p.examples_per_unit,
+        clip_norm_l2=p.clip_norm_l2,
+        sampling_rate=p.sampling_rate,
+        expected_batch_units=p.expected_batch_units,
+    )
 
 
 def test_the_digest_changes_with_every_field_but_the_backend() -> None:
