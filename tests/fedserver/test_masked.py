@@ -458,7 +458,10 @@ def reshared(change: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
 SHARE_ATTACKS: dict[str, tuple[str, Callable[[MaskedInstitution, bytes], bytes]]] = {
     "shares of the wrong length": ("wrong_digest", lambda c, m: reshared(lambda s: s[:-1])(m)),
     "shares that are no field elements": ("wrong_digest", lambda c, m: reshared(lambda s: b"\xfe" * len(s))(m)),
-    "a signature that does not hold": ("bad_signature", lambda c, m: m[:-1] and edited(0, lambda h: h[:-1] + bytes([h[-1] ^ 1]))(m)),
+    "a signature that does not hold": (
+        "bad_signature",
+        lambda c, m: edited(0, lambda h: h[:-1] + bytes([h[-1] ^ 1]))(m),
+    ),
     "nothing in them": ("malformed", lambda c, m: b""),
 }
 
