@@ -105,7 +105,7 @@ class SumMember:
 
     def _require_own(self, ask: SumAsk, body: bytes) -> None:
         """The question must be about one job of the pinned coordinator, and its fields must agree."""
-        if ask.terms.job != f"{ask.job}/{self._coordinator}":
+        if not ask.terms.job.startswith(f"{ask.job}/{self._coordinator}/"):
             raise WrongBinding("the terms of a sum are of another job, or of another coordinator's")
         once = ask.phase in ("join", "roster")
         if (ask.round != 0) if once else (unpack(body)[:1] != [str(ask.round).encode()]):

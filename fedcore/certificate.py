@@ -3,8 +3,9 @@
 `certificate.json` stands in the release's directory. The coordinator signs the whole; what each institution
 states is also signed by that institution: its **Attestation** is the signed header of the newest reply that
 was counted, which holds its `PrivacySpend`. Verification needs the coordinator's public key and no network.
-It believes no figure: epsilon of the job is computed again from the events. Where noise was shared, what the
-figures assume stands in the plan and in what each institution signed, and both must say the same.
+Epsilon of the job is computed again from the events. Where noise was shared, what the figures assume stands in the
+plan and in what each institution signed, and both must say the same; that the shares carried the noise, each
+institution checked in every round, and nobody can check it afterwards.
 
     certificate, manifest = verify_release(directory, coordinator)
     certificate = Certificate.read(path.read_bytes(), coordinator)      # exported by itself

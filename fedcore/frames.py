@@ -11,7 +11,10 @@ b'\\x00\\x00\\x00\\ta '
 import struct
 from collections.abc import Iterable
 
-__all__ = ["join", "split"]
+__all__ = ["MOST_PARTS", "head", "join", "split"]
+
+MOST_PARTS = 10_000
+"""More parts than any message has: each costs work, however short it is."""
 
 _LENGTH = struct.Struct(">I")
 
@@ -30,15 +33,31 @@ def join(parts: Iterable[bytes]) -> bytes:
     return b"".join(pieces)
 
 
+def head(data: bytes) -> tuple[bytes, bytes]:
+    """The first byte string, and the rest for `split`.
+
+    Raises:
+        ValueError: The data were not made by `join`, of one part or more.
+    """
+    if len(data) < _LENGTH.size:
+        raise ValueError("a length is cut off")
+    end = _LENGTH.size + _LENGTH.unpack_from(data)[0]
+    if end > len(data):
+        raise ValueError("a part is cut off")
+    return data[_LENGTH.size : end], data[end:]
+
+
 def split(data: bytes) -> list[bytes]:
     """The byte strings that `join` was given.
 
     Raises:
-        ValueError: The data were not made by `join`.
+        ValueError: The data were not made by `join`, or of more than `MOST_PARTS` parts.
     """
     parts: list[bytes] = []
     at = 0
     while at < len(data):
+        if len(parts) == MOST_PARTS:
+            raise ValueError("there are too many parts")
         start = at + _LENGTH.size
         if start > len(data):
             raise ValueError("a length is cut off")

@@ -89,7 +89,7 @@ class PrivacySpend:
             given["rounds"] = int(given["rounds"])
             given["events"] = tuple(DpEvent.from_dict(e) for e in given["events"])
             spend = cls(**given)
-        except (KeyError, TypeError, ValueError, InvalidPlan) as error:
+        except (KeyError, TypeError, ValueError, ArithmeticError, InvalidPlan) as error:
             raise TrustError("a privacy spend cannot be read") from error
         if not spend._is_readable():
             raise TrustError("a privacy spend cannot be read")

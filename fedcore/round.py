@@ -27,6 +27,7 @@ __all__ = [
     "Optimiser",
     "RoundOutcome",
     "RoundPlan",
+    "name_of_sums",
     "terms",
 ]
 
@@ -276,7 +277,10 @@ class RoundPlan:
         return sum(t.size for t in self.trained)
 
     def terms_of_sums(self, coordinator: str) -> Terms:
-        """The terms of the job's masked sums; they name the coordinator, since two may use one name for a job.
+        """The terms of the job's masked sums.
+
+        They name the coordinator, since two may use one name for a job, and the digest of what the job agreed on:
+        whoever is shown other noise, another bound or another ring sums with nobody else.
 
         Args:
             coordinator: Its Ed25519 public key, hexadecimal.
@@ -286,7 +290,10 @@ class RoundPlan:
         if self.sums is None:
             raise InvalidPlan("the plan has no secure sums")
         return self.sums.terms(
-            job=f"{self.job_id}/{coordinator}", members=self.members, rounds=self.rounds, parameters=self.parameters
+            job=name_of_sums(self, coordinator),
+            members=self.members,
+            rounds=self.rounds,
+            parameters=self.parameters,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -328,6 +335,11 @@ class RoundPlan:
     def terms_digest(self) -> str:
         """SHA-256 of `terms`, hexadecimal; that of the job is the same."""
         return canonical.digest(terms(self))
+
+
+def name_of_sums(plan: JobPlan | RoundPlan, coordinator: str) -> str:
+    """What the masked sums of a job are called: job, coordinator's key, digest of `terms`."""
+    return f"{plan.job_id}/{coordinator}/{plan.terms_digest}"
 
 
 def terms(plan: JobPlan | RoundPlan) -> dict[str, Any]:

@@ -16,12 +16,10 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
-
-from fedcore import frames
 
 __all__ = ["GIVE", "HOLD_S", "TAKE", "App", "Bells", "Courier", "Desk", "Event", "Receive", "Scope", "Send", "Ticket"]
 
@@ -30,6 +28,9 @@ GIVE = "/v1/concordat/give"
 
 HOLD_S = 10.0
 """How long "no message" is held back. Less than what a node or a proxy waits for an answer."""
+
+_QUESTION_BYTES = 4096
+"""More than a question for a message has."""
 
 _LEAVE = "/v1/fleet/deactivate-node"
 _QUIET = frozenset(f"/v1/fleet/{name}" for name in ("pull-messages", "pull-object", "send-node-heartbeat"))
@@ -69,8 +70,8 @@ class Desk(Protocol):
     def nothing(self) -> bytes:
         """The answer without a message."""
 
-    def keep(self, scope: Scope, request: bytes, parts: Sequence[bytes]) -> bytes | int:
-        """Authenticate who brings a reply, and keep it; the answer, or the status to refuse with."""
+    def keep(self, scope: Scope, body: bytes) -> bytes | int:
+        """Authenticate who brings a reply, only then read its parts, and keep it; or the status to refuse with."""
 
     def gone(self, ticket: Ticket) -> None:
         """A node's connection has broken off."""
@@ -163,7 +164,7 @@ class Courier:
 
     async def _take(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hold the call until there is a message, the time is over, or the node is gone."""
-        ticket = await asyncio.to_thread(self._desk.admit, scope, await _body(receive))
+        ticket = await asyncio.to_thread(self._desk.admit, scope, await _body(receive, _QUESTION_BYTES))
         if isinstance(ticket, int):
             await _send(send, ticket, b"")
         else:
@@ -193,13 +194,8 @@ class Courier:
             broken.cancel()
 
     async def _give(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Split a reply from its parts, and keep both."""
-        try:
-            request, *parts = frames.split(await _body(receive)) or [b""]
-        except ValueError:
-            # Refused as one who brings nothing: first of all for being unknown.
-            request, parts = b"", []
-        answer = await asyncio.to_thread(self._desk.keep, scope, request, parts)
+        """Hand a reply to the desk, unread: whoever is not known costs no work here."""
+        answer = await asyncio.to_thread(self._desk.keep, scope, await _body(receive))
         if isinstance(answer, int):
             await _send(send, answer, b"")
         else:
@@ -216,9 +212,10 @@ class Courier:
             await send(event)
 
         await self._app(scope, _again(request, receive), noted)
-        if status == 200 and scope["path"] == _LEAVE:
-            self.bells.ring(self._desk.leaver(request))
-        self._arrived()
+        if status == 200:
+            if scope["path"] == _LEAVE:
+                self.bells.ring(self._desk.leaver(request))
+            self._arrived()
 
 
 def _again(body: bytes, receive: Receive) -> Receive:
@@ -235,14 +232,18 @@ def _again(body: bytes, receive: Receive) -> Receive:
     return again
 
 
-async def _body(receive: Receive) -> bytes:
-    """A call's whole body. Empty where the caller went away before it was sent."""
+async def _body(receive: Receive, limit: int | None = None) -> bytes:
+    """A call's whole body. Empty where the caller went away before it was sent, or sent more than the limit."""
     pieces: list[bytes] = []
+    size = 0
     while True:
         event = await receive()
         if event["type"] != "http.request":
             return b""
         pieces.append(event.get("body", b""))
+        size += len(pieces[-1])
+        if limit is not None and size > limit:
+            return b""
         if not event.get("more_body"):
             return b"".join(pieces)
 

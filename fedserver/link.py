@@ -11,7 +11,7 @@ Written against Flower 1.41.0; another version is refused, since private parts m
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -418,16 +418,22 @@ class _Desk:
         """No message."""
         return frames.join([PullMessagesResponse().SerializeToString()])
 
-    def keep(self, scope: Scope, request: bytes, parts: Sequence[bytes]) -> bytes | int:
+    def keep(self, scope: Scope, body: bytes) -> bytes | int:
         """Keep a reply and its parts; what is not what it should be stays wanted.
 
         Returns:
             Flower's answer with the parts that are still wanted, and how many were kept.
         """
+        try:
+            request, rest = frames.head(body)
+        except ValueError:
+            # Refused as one who brings nothing: first of all for being unknown.
+            request, rest = b"", b""
         asked = self._authenticated(scope, PushMessagesRequest, request)
         if isinstance(asked, int):
             return asked
         try:
+            parts = frames.split(rest)
             told = fleet_handlers.push_messages(asked, self._state)
             names = [part.object_id for part in iterate_object_tree(asked.message_object_trees[0])]
         except FlowerError as error:

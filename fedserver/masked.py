@@ -20,7 +20,7 @@ import numpy as np
 from fedcore.adapter import unflatten
 from fedcore.errors import BadReply, QuorumLost
 from fedcore.identity import SigningIdentity
-from fedcore.round import CohortSum, JobPlan, RoundPlan
+from fedcore.round import CohortSum, JobPlan, RoundPlan, name_of_sums
 from fedcore.secagg import Abandoned, Aggregator, Ask, SumRound, Terms
 from fedcore.secagg.errors import BelowThreshold
 from fedcore.sums import SumPlan
@@ -161,7 +161,9 @@ class JobSums:
             spare=spare,
         )
         if unready := [name for name in names if name not in self._ready]:
-            desk = self._exchange("roster", 0, dict.fromkeys(unready, aggregator.roster()), _nothing)
+            missing = max(0, self._job.quorum - len(self._ready))
+            roster = dict.fromkeys(unready, aggregator.roster())
+            desk = self._exchange("roster", 0, roster, _nothing, needed=missing)
             self._ready |= desk.good
             # Who is connected and silent is not waited for again; who was lost may come back.
             self._left_out |= desk.wrong | {n: r for n, r in desk.silent.items() if r == "late"}
@@ -217,7 +219,7 @@ class JobSums:
             rest := {n: r for n, r in asked.requests.items() if n not in desk.heard}
         ):
             # Shares that were just enough do not give a seed: somebody lies, and more shares find out who does not.
-            desk = self._exchange("open", plan.round, rest, one.add_unmasked)
+            desk = self._exchange("open", plan.round, rest, one.add_unmasked, needed=0)
             _note(desk, collector)
             outcome = one.finish()
         if isinstance(outcome, Abandoned):
@@ -240,7 +242,7 @@ class JobSums:
         names = self._gatherer.wait_for(invited, quorum=job.quorum, deadline_s=job.deadline_s)[: self._plan.parties]
         keys = {m.name: m.identity.key_hex for m in self._gatherer.members().values()}
         return self._plan.terms(
-            job=f"{job.job_id}/{self._identity.public.key_hex}",
+            job=name_of_sums(job, self._identity.public.key_hex),
             members=tuple((name, keys[name]) for name in sorted(names)),
             rounds=job.rounds,
             parameters=sum(t.size for t in job.schema.part(*load_strategy(job.strategy).trains(1))),
@@ -268,13 +270,19 @@ class JobSums:
         add: Callable[[str, bytes], None],
         *,
         terms: Terms | None = None,
+        needed: int | None = None,
         done: Callable[[], bool] = lambda: False,
     ) -> Exchange:
-        """Ask those who are named in `requests`, and take what they answer."""
+        """Ask those who are named in `requests`, and take what they answer.
+
+        Once `needed` good answers are there, nobody waits for who was lost; by default the quorum for keys, and the
+        threshold in a round.
+        """
         if terms is None:
             terms = self._agreed(tuple).terms
         ask = SumAsk(job=self._job.job_id, round=number, phase=phase, terms=terms)
-        needed = self._job.quorum if number == 0 else self._plan.threshold
+        if needed is None:
+            needed = self._job.quorum if number == 0 else self._plan.threshold
         desk = Exchange(ask, requests, self._identity, add, needed=needed, done=done)
         stage, group = _STAGES[phase], f"{phase} {number}"
         self._gatherer.ask(desk.question, desk, deadline_s=self._job.deadline_s, group=group, stages=(stage, stage))

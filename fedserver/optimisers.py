@@ -64,7 +64,10 @@ def joint_step(
     """
     units = plan.privacy.expected_batch_units * cohort.count
     gradient = {name: (total / units).astype(np.float32) for name, total in cohort.total.items()}
-    return step(plan.optimiser, state, memory, gradient, noise_std=plan.privacy.noise_std_of_mean(cohort.count))
+    noise = plan.privacy.noise_std_of_mean(cohort.count)
+    if plan.sums is not None and plan.privacy.shares_noise:
+        noise *= plan.sums.noise(plan.privacy, plan.parameters).price
+    return step(plan.optimiser, state, memory, gradient, noise_std=noise)
 
 
 def step(

@@ -5,6 +5,7 @@ it was in; queued jobs follow in order of submission. What a job made is publish
 completed, so a release is never missing from a completed job.
 """
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -95,6 +96,11 @@ class Service:
         except ConcordatError as error:
             self._store.fail_job(job_id, str(error))
             self._say(f"job {job_id}: failed: {error}")
+        except Exception as error:
+            # A fault of ours: the job would meet it again after each restart, and other jobs are to go on.
+            logging.getLogger("concordat").exception("job %s failed by a fault of the coordinator", job_id)
+            self._store.fail_job(job_id, f"a fault of the coordinator ({type(error).__name__}); see its log")
+            self._say(f"job {job_id}: failed by a fault of the coordinator ({type(error).__name__}); report it")
         self._note("progress", None)
 
     def _run(self, record: JobRecord, link: Link) -> None:

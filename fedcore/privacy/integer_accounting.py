@@ -28,8 +28,8 @@ composes masked steps beside everything else, sampling included, without a new k
    the event's multiplier is the noise over one unit's distance there too. A vector that is scaled down to a
    ball before it is rounded changes nothing: projection on a convex set brings no two vectors apart.
 
-What is left over, `slack`, is added to epsilon and delta by whoever states them; it is below 1e-12 and
-below 1e-20 in any plan that is accepted, far below the accountant's own rounding.
+What is left over, `slack`, is below 1e-12 of epsilon and below 1e-20 of delta in any plan that is accepted, far
+below what the accountants round up by. Stated figures neglect it; `source_epsilon` adds it.
 
 >>> noise = SharedNoise.choose(noise_multiplier=1.0, honest_minimum=4, parameters=1000, clip_norm_l2=1.0,
 ...                            resolution=2.0**-10)

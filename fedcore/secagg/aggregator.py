@@ -26,7 +26,8 @@ Kinds of `BadReply`: "unknown_party", "duplicate", "late", "malformed", "bad_sig
 from collections.abc import Sequence
 
 from fedcore.errors import BadReply
-from fedcore.secagg.errors import BelowThreshold, WrongBinding
+from fedcore.secagg._primitives import AgreementKey
+from fedcore.secagg.errors import BelowThreshold, SubstitutedKey, WrongBinding
 from fedcore.secagg.messages import Binding, Statement, pack, read_statement, roster_digest, unpack, verified
 from fedcore.secagg.sum_round import Abandoned, Ask, Opened, SumRound, checked, participants_of
 from fedcore.secagg.terms import Terms
@@ -68,11 +69,10 @@ class Aggregator:
             raise BadReply(f"{sender}: a key came after the roster was closed", kind="late")
         statement = checked(sender, lambda: verified(data, "keys", Binding(terms=self.terms), sender))
         try:
-            usable = len(bytes.fromhex(statement.fields["public"])) == 32
-        except ValueError:
-            usable = False
-        if not usable:
-            raise BadReply(f"{sender}: a public key cannot be read", kind="malformed")
+            # Whoever is honest refuses a key that agrees with no secret: it must not get into the roster.
+            AgreementKey.generate().agree(bytes.fromhex(statement.fields["public"]))
+        except (ValueError, SubstitutedKey) as error:
+            raise BadReply(f"{sender}: a public key cannot be used", kind="malformed") from error
         self._keys[sender] = statement
 
     def roster(self) -> bytes:

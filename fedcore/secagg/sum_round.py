@@ -3,6 +3,7 @@
 See `aggregator.py` for the order of calls. Each vector is added as it comes and then forgotten.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, combinations
@@ -326,7 +327,7 @@ class SumRound:
         for part, name in digests:
             if sha256(part) != fields[name]:
                 raise BadReply(f"{sender}: a part is not the one that was signed", kind="wrong_digest")
-        if len(fields["self_commitment"]) != 2 * COMMITMENT_BYTES:
+        if re.fullmatch(rf"[0-9a-f]{{{2 * COMMITMENT_BYTES}}}", fields["self_commitment"]) is None:
             raise BadReply(f"{sender}: a commitment cannot be read", kind="malformed")
         return _Masked(statement, selves, pairs, commitments)
 

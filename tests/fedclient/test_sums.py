@@ -22,11 +22,13 @@ from fedcore import canonical
 from fedcore.adapter import AdapterSchema, AdapterState, ModelCard
 from fedcore.errors import LedgerError, PlanRefused, RecordError
 from fedcore.identity import SigningIdentity
+from fedcore.privacy.integer_accounting import SharedNoise
 from fedcore.privacy.integer_noise import SecureIntegerNoise
 from fedcore.receipt import Receipt, seal_receipt
 from fedcore.round import RoundPlan
 from fedcore.secagg import Abandoned, Ask, Opened, Party
 from fedcore.secagg.messages import pack, unpack
+from fedcore.sums import SumPlan
 from fedcore.wire import Envelope, read_reply_header
 from simulations.tiny import make_tiny_base
 from tests.fedclient.masked import NAMES, Coordinator, Node, federation
@@ -649,6 +651,38 @@ def test_a_plan_with_other_terms_than_the_jobs_is_refused(job: Coordinator) -> N
     assert_refused(job, "a", job.plan(1, sums=sums), "wrong_binding")
     assert_refused(job, "a", job.plan(1, rounds=10), "wrong_binding")
     assert_refused(job, "a", job.plan(1, members=job.members[:3], cohort=("a", "b", "c")), "wrong_binding")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda p: {"privacy": dataclasses.replace(p.privacy, clip_norm_l2=p.privacy.clip_norm_l2 / 2)},
+        lambda p: {"privacy": dataclasses.replace(p.privacy, noise_multiplier=p.privacy.noise_multiplier / 2)},
+        lambda p: {"sums": dataclasses.replace(p.sums, bound_l2=p.sums.bound_l2 / 2)},
+        lambda p: {"sums": coarser(p)},
+    ],
+    ids=["clip norm", "noise", "bound", "ring"],
+)
+def test_institutions_that_are_shown_different_noise_never_sum_together(joint: Coordinator, change: Any) -> None:
+    """Each plan is sound by itself; together, one institution's share would stand alone in the sum."""
+    joint.agree()
+    other = joint.plan(1, **change(joint.plan(1)))
+    assert other.members == joint.plan(1).members
+    assert_refused(joint, "b", other, "wrong_binding")
+
+
+def coarser(plan: RoundPlan) -> SumPlan:
+    """Sums in another ring, whose shares carry what the plan promises as well."""
+    assert plan.sums is not None
+    resolution = plan.sums.resolution * 2**12
+    noise = SharedNoise.choose(
+        noise_multiplier=plan.privacy.noise_multiplier,
+        honest_minimum=plan.privacy.honest_minimum or 0,
+        parameters=plan.parameters,
+        clip_norm_l2=plan.privacy.clip_norm_l2,
+        resolution=resolution,
+    )
+    return dataclasses.replace(plan.sums, resolution=resolution, share_std_units=noise.share_std_units)
 
 
 def test_a_job_of_another_coordinator_is_refused(job: Coordinator) -> None:

@@ -141,6 +141,9 @@ def test_without_noise_there_is_no_audited_figure_to_send() -> None:
         {**spend().to_dict(), "delta": 0.0},
         {**spend().to_dict(), "delta": 1.0},
         {**spend().to_dict(), "rounds": -1},
+        {**spend().to_dict(), "rounds": float("inf")},
+        {**spend().to_dict(), "delta": 10**400},
+        {**spend().to_dict(), "epsilon": 10**400},
         {**spend().to_dict(), "events": [{"sampler": "shuffled"}]},
         {
             **spend().to_dict(),

@@ -86,7 +86,7 @@ def test_every_field_of_sums_and_joint_is_in_the_digests(plan: RoundPlan) -> Non
 
 def test_terms_of_sums_name_the_coordinator_the_members_and_the_length(plan: RoundPlan, make_plan: Make) -> None:
     one, other = plan.terms_of_sums("aa" * 32), plan.terms_of_sums("bb" * 32)
-    assert one.job == "job/" + "aa" * 32
+    assert one.job == f"job/{'aa' * 32}/{plan.terms_digest}"
     assert one.digest != other.digest
     assert (one.members, one.length, one.rounds) == (plan.members, sum(t.size for t in plan.trained), plan.rounds)
     with pytest.raises(InvalidPlan, match="no secure sums"):

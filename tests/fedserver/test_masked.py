@@ -220,6 +220,25 @@ def test_one_that_vanishes_after_it_sent_its_key_never_has_the_roster_and_stops_
     assert federation.time.now < 20
 
 
+def test_one_that_is_back_and_vanishes_at_the_roster_again_stops_nobody(make_masked: MakeMasked) -> None:
+    federation = make_masked(rounds=3)
+    vanish_after(federation, "e", "join")
+
+    def back(progress: Any) -> None:
+        if progress.stage == "folded":
+            federation.grid.offline.clear()
+
+            def gone(envelope: Envelope) -> Iterable[RecordDict]:
+                federation.leaves("e")
+                return []
+
+            federation.answers("e", gone)
+
+    result = federation.run(report=back)
+    assert result.contributors == dict.fromkeys(ALL[:4], 3)
+    assert federation.time.now < 60, "the deadline of one exchange"
+
+
 def test_one_that_missed_the_roster_gets_it_when_it_is_back(make_masked: MakeMasked) -> None:
     federation = make_masked(rounds=3)
     vanish_after(federation, "e", "join")

@@ -1,6 +1,7 @@
 """The coordinator's optimisers: torch's own rules, and a step that a restart does not change."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from fedcore.adapter import AdapterState
 from fedcore.errors import ConfigError
 from fedcore.round import CohortSum, Optimiser
 from fedserver.optimisers import joint_step, step
+from tests.reference.shared_noise import shared_fields
 
 STEPS = 50
 NOISE_STD = 0.3
@@ -124,6 +126,22 @@ def test_joint_step_takes_out_the_noise_of_as_many_as_contributed(
         _, memory = joint_step(plan, state, {}, CohortSum(specs=plan.trained, total=ones, weight=count, count=count))
         (variance,) = {float(a[0]) for key, a in memory.items() if key.endswith("/noise_variance")}
         assert variance == pytest.approx(0.001 * plan.privacy.noise_std_of_mean(count) ** 2, rel=1e-6)
+
+
+def test_joint_step_takes_out_what_shared_integer_noise_really_is(
+    make_plan: Callable[..., Any], state: AdapterState
+) -> None:
+    plain = make_plan(optimiser=Optimiser(learning_rate=0.1, noise_correction=True))
+    plan = replace(plain, **shared_fields(plain))
+    assert plan.sums is not None
+    dear = replace(plan, sums=replace(plan.sums, share_std_units=3 * plan.sums.share_std_units))
+    ones = {t.name: np.ones(t.shape, dtype=np.float32) for t in plan.trained}
+    found = []
+    for one in (plan, dear):
+        _, memory = joint_step(one, state, {}, CohortSum(specs=one.trained, total=ones, weight=4, count=4))
+        found += {float(a[0]) for key, a in memory.items() if key.endswith("/noise_variance")}
+    assert found[0] == pytest.approx(0.001 * plan.privacy.noise_std_of_mean(4) ** 2, rel=1e-3)
+    assert found[1] == pytest.approx(9 * found[0], rel=1e-6)
 
 
 @pytest.mark.parametrize("fault", ["nan", "shape", "stranger", "noise"])

@@ -311,6 +311,28 @@ def test_a_wrong_signature(cohort: Cohort) -> None:
     assert refused(one, "zz", message) == "unknown_party"
 
 
+@pytest.mark.parametrize("commitment", ["zz" * 32, "AA" * 32, "00" * 31, " " * 64, "\u0661" * 64])
+def test_a_commitment_that_is_no_number(cohort: Cohort, commitment: str) -> None:
+    """It is signed, and its shares would open: it must be refused before the round depends on it."""
+    one = cohort.aggregator.begin(1)
+    message = cohort.mask(one, ["p000"])["p000"]
+    fields = one._statement("p000", "masked", statement_of(message)).fields
+    values = {k: fields[k] for k in ("vector_sha256", "shares_sha256", "commitments_sha256")}
+    values["self_commitment"] = commitment
+    forged = Statement.sign("masked", one._binding, "p000", values, identity("p000")).to_bytes()
+    assert refused(one, "p000", replace_part(message, 0, forged)) == "malformed"
+
+
+@pytest.mark.parametrize("public", ["00" * 32, "01" + "00" * 31, "00" * 31, "zz" * 32])
+def test_a_key_that_agrees_with_no_secret_is_its_owners_fault(public: str) -> None:
+    """In the roster every honest party would refuse it, and with it the roster."""
+    terms = make_terms(4, threshold=3)
+    statement = Statement.sign("keys", Binding(terms=terms), "p000", {"public": public}, identity("p000"))
+    with pytest.raises(BadReply) as caught:
+        Aggregator(terms).add_keys("p000", statement.to_bytes())
+    assert caught.value.kind == "malformed"
+
+
 def test_values_outside_the_ring(cohort: Cohort) -> None:
     """Numbers of 32 bits where the ring has 16, one too few, or another vector than was signed."""
     one = cohort.aggregator.begin(1)
