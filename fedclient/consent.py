@@ -298,7 +298,7 @@ class LocalPolicy:
             rule="honest_minimum",
             code="honest_minimum_too_large",
             asked=asked,
-            allowed="no shared noise" if most is None else f"at most {most}",
+            allowed="no shared noise, since largest_honest_minimum is not set" if most is None else f"at most {most}",
             holds=most is not None and honest is not None and sums is not None and honest <= most,
         )
 
@@ -307,11 +307,14 @@ class LocalPolicy:
         colluders = 0 if plan.sums is None else plan.sums.colluders
         known = self._known()
         if isinstance(plan, JobPlan):
-            # A job does not say who will be connected: this rule decides in each round.
-            strangers = sorted({*plan.institutions} - {p.name for p in known})
+            # A job does not say who will be connected, but at least the quorum will: this rule decides in each round.
+            names = {p.name for p in known}
+            strangers = sorted({*plan.institutions} - names)
+            least = plan.quorum - len(names & {*plan.institutions} if plan.institutions else names)
             asked = "members are named in each round"
             asked += f"; not known here: {_names(strangers)}" if strangers else ""
-            holds = True
+            holds = least <= colluders
+            asked += "" if holds else f"; of a quorum of {plan.quorum} at least {least} are not known here"
         else:
             strangers = list(unknown(plan.members, known))
             asked = f"not known here: {_names(strangers)}" if strangers else "all known here"

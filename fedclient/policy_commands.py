@@ -133,6 +133,7 @@ def check(
         raise PlanRefused(
             f"this node would refuse {proposed.job_id}: " + ", ".join(f.describe() for f in refused),
             reason=refused[0].code,
+            do="the coordinator may propose another plan; change [policy] in node.toml only if you agree to this",
         )
     if not outlook.lasts:
         lasting = min(outlook.in_all.rounds_lasting, outlook.in_year.rounds_lasting)

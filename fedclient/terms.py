@@ -72,7 +72,9 @@ def _seen(plan: JobPlan | RoundPlan) -> str:
         return f"the coordinator sees this institution's {sent}"
     words = (
         f"this institution's {sent} is masked: the coordinator sees only sums of at least {sums.threshold} of"
-        f" {sums.parties} institutions, as long as at most {sums.colluders} of them collude with it"
+        f" {sums.parties} institutions, as long as "
+        + (f"at most {sums.colluders} of them collude" if sums.colluders else "none of them colludes")
+        + " with it"
     )
     if privacy.honest_minimum is not None:
         words += (

@@ -116,7 +116,8 @@ def assumption_of(certificate: Certificate, language: Language) -> str:
     honest, sums = certificate.privacy.honest_minimum, certificate.sums
     if honest is None or sums is None:
         return ""
-    margin = word("margin", language, threshold=sums.threshold, colluders=sums.colluders)
+    words = "margin" if sums.colluders else "margin_none"
+    margin = word(words, language, threshold=sums.threshold, colluders=sums.colluders)
     return assumption(honest, language) + (" " if language == "en" else "") + margin
 
 

@@ -80,15 +80,25 @@ _WORDS: dict[str, tuple[str, str]] = {
     "assumes": ("assumes", "前提"),
     "assumption": (
         "The noise is shared: each institution adds a part of it. The figures assume that in every sum that is opened "
-        "{honest} or more institutions neither drop out nor tell their part to anybody; with only k of them the noise "
-        "is the square root of k/{honest} of what is stated.",
+        "{honest} or more institutions, this one among them, neither drop out nor tell their part to anybody; with "
+        "only k of them the noise is the square root of k/{honest} of what is stated.",
         "噪声由各机构共同承担，每家只加入其中一份。这些数字的前提是：在每个被揭开的总和中，至少有 {honest} 家机构"
-        "既未退出，也未向任何人透露自己的那一份；若只有 k 家做到，噪声仅为所述的 √(k/{honest})。",
+        "（包括本机构）既未退出，也未向任何人透露自己的那一份；若只有 k 家做到，噪声仅为所述的 √(k/{honest}) 倍。",
+    ),
+    "assumption_alone": (
+        "The noise is shared, and each institution's part is the whole of it: the figures hold for an institution "
+        "whatever the others do.",
+        "噪声由各机构共同承担，而每家加入的都是全部：无论其他机构怎样做，这些数字对本机构都成立。",
     ),
     "margin": (
         "No sum of fewer than {threshold} institutions is opened, and the assumption holds while at most {colluders} "
         "of all collude with the coordinator.",
         "少于 {threshold} 家机构的总和不会被揭开；只要与协调方串通的机构不超过 {colluders} 家，前提就成立。",
+    ),
+    "margin_none": (
+        "No sum of fewer than {threshold} institutions is opened, and the assumption holds while none of them colludes "
+        "with the coordinator.",
+        "少于 {threshold} 家机构的总和不会被揭开；只要没有机构与协调方串通，前提就成立。",
     ),
     "integers": (
         "What integer noise and its rounding add to epsilon, below 1e-12 a step, is far under the last printed digit.",

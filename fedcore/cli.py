@@ -21,7 +21,7 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from fedcore import __version__
-from fedcore.errors import ConcordatError, Interrupted
+from fedcore.errors import ConcordatError, ConfigError, Interrupted
 
 __all__ = ["MountedGroup", "console", "example", "main", "report"]
 
@@ -167,4 +167,10 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         code = error.exit_code
+    except OSError as error:
+        if error.filename is None:
+            raise
+        what = f"{error.filename}: {error.strerror}; check the path, its permissions and the space on the disk"
+        console.print(f"[bold red]error:[/] {escape(what)}", highlight=False, soft_wrap=True)
+        code = ConfigError.exit_code
     raise SystemExit(code if isinstance(code, int) else 0)

@@ -295,6 +295,8 @@ _NOT_ZH = (
 
 def assumption(honest_minimum: int, language: Language) -> str:
     """What shared noise assumes of the institutions."""
+    if honest_minimum == 1:
+        return word("assumption_alone", language)
     return word("assumption", language, honest=f"{honest_minimum:,}")
 
 

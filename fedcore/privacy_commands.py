@@ -166,7 +166,11 @@ def plan(
 
 
 @privacy.command(
-    epilog=example("concordat privacy explain 8 --delta 1e-5", "concordat privacy explain 2 1e-6 --lang zh")
+    epilog=example(
+        "concordat privacy explain 8 --delta 1e-5",
+        "concordat privacy explain 2 1e-6 --lang zh",
+        "concordat privacy explain 8 --delta 1e-5 --honest-minimum 3",
+    )
 )
 def explain(
     epsilon: Annotated[float, typer.Argument(metavar="EPSILON", help="Such as 8, or inf.")],

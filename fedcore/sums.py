@@ -114,8 +114,20 @@ class SumPlan:
         Raises:
             InvalidPlan: No ring of 32 bits holds such a sum, or a number is out of range.
         """
+        # The counts are looked at before anything is searched for.
+        cls(
+            parties=parties,
+            threshold=threshold,
+            colluders=colluders,
+            bits=WIDTHS[-1],
+            resolution=1.0,
+            bound_l2=1.0,
+            share_std_units=0,
+        )
         if not 1.0001 <= largest_price <= 10:
-            raise InvalidPlan("secure sums: the largest price is out of range", expected="1.0001 to 10")
+            raise InvalidPlan(
+                "secure sums: largest_price is out of range", expected="1.0001 to 10", got=repr(largest_price)
+            )
         bound = float(update_bound_l2 or privacy.clip_norm_l2 * largest_batch_units(privacy))
         coarsest = bound / (_ROOM * math.sqrt(max(parameters, 1)))
         if privacy.shares_noise:
@@ -131,9 +143,15 @@ class SumPlan:
                 raise InvalidPlan("no sampler draws a noise share of so many steps", expected=f"at most {LARGEST_STD}")
             return std
 
-        ring = RingPlan.choose(
-            parties=parties, parameters=parameters, bound_l2=bound, coarsest=coarsest, share_std_units=share
-        )
+        try:
+            ring = RingPlan.choose(
+                parties=parties, parameters=parameters, bound_l2=bound, coarsest=coarsest, share_std_units=share
+            )
+        except InvalidPlan as error:
+            raise InvalidPlan(
+                f"secure sums: no ring of {WIDTHS[-1]} bits holds such a sum ({error})",
+                do="lower expected_batch_units, clip_norm_l2 or noise_multiplier, or raise largest_price",
+            ) from error
         return cls(
             parties=parties,
             threshold=threshold,

@@ -29,7 +29,7 @@ from fedserver.pki import Authority
 from fedserver.settings import Place
 from fedserver.store import Store
 from fedserver.strategies import DEFAULT, load_strategy, strategy_names
-from fedserver.sum_forecast import SumForecast, check_room
+from fedserver.sum_forecast import SumForecast, check_expected, check_room
 
 __all__ = ["server"]
 
@@ -231,7 +231,9 @@ def plan(
     An institution tries the file with 'concordat node policy check' and may approve it before the job begins.
     """
     loaded = load_job(job)
-    expected = forecast(loaded.plan, institutions or len(loaded.plan.institutions) or loaded.plan.quorum)
+    count = institutions or len(loaded.plan.institutions) or loaded.plan.quorum
+    check_expected(loaded.plan, count)
+    expected = forecast(loaded.plan, count)
     sums = SumForecast.of(loaded.plan)
     write_plan(out, loaded.plan)
     _say(expected, sums)

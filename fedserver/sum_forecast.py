@@ -56,7 +56,8 @@ class SumForecast:
         words = (
             f"Secure sums in a ring of {s.bits} bits: about {self.bytes_up:,} bytes a round from each institution,"
             f" {self.bytes_ratio:.2f} times those of float32. No sum of fewer than {s.threshold} of {s.parties} is"
-            f" opened: a round with fewer ends the job. Up to {s.colluders} may collude with the coordinator."
+            f" opened: a round with fewer ends the job. {f'Up to {s.colluders}' if s.colluders else 'None'} may collude"
+            " with the coordinator."
         )
         if self.honest_minimum is not None and self.price is not None:
             words += (
@@ -68,6 +69,20 @@ class SumForecast:
     def to_dict(self) -> dict[str, Any]:
         """A JSON value."""
         return {**asdict(self), "words": self.describe()}
+
+
+def check_expected(job: JobPlan, institutions: int) -> None:
+    """A forecast is of a job that can run.
+
+    Raises:
+        ConfigError: The job's sums never have so many or so few institutions.
+    """
+    if job.sums is not None and not job.sums.threshold <= institutions <= job.sums.parties:
+        raise ConfigError(
+            "so many institutions cannot take part in the job's secure sums",
+            expected=f"{job.sums.threshold} (threshold) to {job.sums.parties} (parties)",
+            got=str(institutions),
+        )
 
 
 def check_room(job: JobPlan, enrolled: int) -> None:

@@ -202,7 +202,7 @@ def demo_command(
     ] = False,
     as_json: _Json = False,
 ) -> None:
-    """Run the main job here: a coordinator and three hospitals, from nothing to a document."""
+    """Run the main job here: a coordinator and hospitals, from nothing to a document. Some minutes on two cores."""
     from domains import bases
     from simulations.demo import Demo, DemoSettings
     from simulations.demo_view import DemoView, show

@@ -95,13 +95,17 @@ def compare(
     arms = kind.arms(scenario, len(units.names))
     runs = [(arm, number) for number in range(1, scenario.comparison.repetitions + 1) for arm in arms]
     worlds: list[World] = []
+
+    def directory(arm: Arm, number: int) -> RunDirectory:
+        name = f"{arm.label}-run-{number}"
+        return RunDirectory.prepare(out / "runs" / name, arm.repetition(number), records=records, base=base.absolute())
+
+    for arm in arms:  # What cannot be planned is said before anything trains.
+        _world(directory(arm, 1), worlds).job  # noqa: B018
     found: dict[str, list[Mapping[str, Any]]] = {arm.label: [] for arm in arms}
     for place, (arm, number) in enumerate(runs, start=1):
         start(arm, place, len(runs))
-        run = RunDirectory.prepare(
-            out / "runs" / f"{arm.label}.{number}", arm.repetition(number), records=records, base=base.absolute()
-        )
-        value = _run(run, worlds, report, stopped)
+        value = _run(directory(arm, number), worlds, report, stopped)
         found[arm.label].append(value)
         end(arm, _loss(arm, value))
     results = [Found(arm=arm, runs=tuple(found[arm.label])) for arm in arms]
@@ -122,15 +126,19 @@ def _run(
     """One run of one arm: what it found, now or earlier."""
     if (earlier := files.read(run.out)) is not None:
         return earlier
-    # Model and data sets of an earlier run serve again where they are the same; runs share nothing else.
+    value = files.write(_world(run, worlds).run(report=report, stopped=stopped))
+    if value["status"] != "completed":
+        raise QuorumLost(f"{run.scenario.name} was {value['status']}", do=f"see {run.out}; --fresh starts again")
+    return value
+
+
+def _world(run: RunDirectory, worlds: list[World]) -> World:
+    """A run's world; model and data sets of an earlier one serve again where they are the same, and nothing else."""
     alike = [w for w in worlds if w.scenario.split == run.scenario.split]
     world = World(run, like=next(iter(alike + worlds), None))
     if not alike:
         worlds.append(world)
-    value = files.write(world.run(report=report, stopped=stopped))
-    if value["status"] != "completed":
-        raise QuorumLost(f"{run.scenario.name} was {value['status']}", do=f"see {run.out}; --fresh starts again")
-    return value
+    return world
 
 
 def _prepare(out: Path, scenario: Scenario, records: Path | None, fresh: bool) -> str:

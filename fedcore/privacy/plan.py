@@ -116,9 +116,10 @@ class PrivacyPlan:
         if self.shares_noise:
             require(type(honest) is int and 1 <= honest <= 4096, "honest_minimum", "a whole number from 1 to 4,096")
             # What a masked sum of integers is accounted for: one sum a round, of sampled units and nothing beside.
-            require(self.steps_per_round == 1, "steps_per_round", f"1 with {DISCRETE_GAUSSIAN}")
-            require(self.sampler == "poisson", "sampler", f"poisson with {DISCRETE_GAUSSIAN}")
-            require(not self.clipping.releases_count, "clipping", f"no noised count with {DISCRETE_GAUSSIAN}")
+            since = "since honest_minimum shares the noise of joint steps"
+            require(self.steps_per_round == 1, "steps_per_round", f"1, {since}")
+            require(self.sampler == "poisson", "sampler", f"poisson, {since}")
+            require(not self.clipping.releases_count, "clipping", f"no noised count, {since}")
         else:
             require(honest is None, "honest_minimum", f"nothing with {self.mechanism}")
 

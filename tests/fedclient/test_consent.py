@@ -195,7 +195,7 @@ def test_shared_noise_is_accepted_where_its_assumption_and_all_members_are_known
 def test_shared_noise_is_refused_where_nothing_was_said_of_it(make_plan: Plans) -> None:
     refused = refusal(dataclasses.replace(SHARING, largest_honest_minimum=None), make_shared(make_plan))
     assert refused.reason == "honest_minimum_too_large"
-    assert "honest_minimum 3 of 4, threshold 3, colluders 0 (allowed: no shared noise)" in str(refused)
+    assert "honest_minimum 3 of 4, threshold 3, colluders 0 (allowed: no shared noise, since" in str(refused)
 
 
 def test_an_assumption_of_more_honest_institutions_is_refused(make_plan: Plans) -> None:
@@ -271,6 +271,12 @@ def test_of_a_job_the_members_are_not_known_yet(make_plan: Plans) -> None:
     assert named["peers"].asked == "members are named in each round; not known here: x?"
     refused = dataclasses.replace(SHARING, largest_honest_minimum=None).findings(job)
     assert [f.code for f in refused if not f.holds] == ["honest_minimum_too_large"]
+    # No round can have fewer members than the quorum: where too few of them are known, every round would be refused.
+    alone = {f.rule: f for f in dataclasses.replace(SHARING, peers=()).findings(job)}["peers"]
+    assert not alone.holds
+    assert "of a quorum of 3 at least" in alone.asked
+    strangers = {f.rule: f for f in SHARING.findings(dataclasses.replace(job, institutions=("w", "x", "y")))}["peers"]
+    assert (strangers.holds, strangers.code) == (False, "peers_unknown")
 
 
 def test_without_shared_noise_nobody_needs_to_be_known(make_plan: Plans) -> None:

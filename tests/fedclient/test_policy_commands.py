@@ -287,7 +287,7 @@ def test_a_plan_that_shares_noise_is_shown_with_what_it_assumes(place: Place) ->
     shown = " ".join(place.run("policy", "check", str(place.file))[0].split())
     for words in (
         "this institution's sum of clipped gradients for one joint step is masked",
-        "only sums of at least 3 of 4 institutions, as long as at most 0 of them collude with it",
+        "only sums of at least 3 of 4 institutions, as long as none of them colludes with it",
         "the noise is shared: what is promised assumes that in every sum 3 or more institutions neither drop out",
         "0.461880 times is this one's own share".replace("0.461880", f"{0.8 / 3**0.5:g}"),
         "at the coordinator",

@@ -423,12 +423,12 @@ def test_people_read_what_shared_noise_assumes_in_text_and_pdf(sharing: Made, la
     assumed = facts[{"en": "assumes", "zh": "前提"}[language]]
     for words in {
         "en": (
-            "in every sum that is opened 3 or more institutions neither drop out nor tell their part to anybody",
+            "in every sum that is opened 3 or more institutions, this one among them, neither drop out nor tell",
             "the square root of k/3",
             "No sum of fewer than 3 institutions is opened",
-            "while at most 0 of all collude with the coordinator",
+            "while none of them colludes with the coordinator",
         ),
-        "zh": ("至少有 3 家机构", "少于 3 家机构的总和不会被揭开", "不超过 0 家"),
+        "zh": ("至少有 3 家机构", "少于 3 家机构的总和不会被揭开", "没有机构与协调方串通"),
     }[language]:
         assert words in assumed
         assert squeezed(words) in shown

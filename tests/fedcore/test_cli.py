@@ -31,6 +31,14 @@ def test_version_is_the_package_s() -> None:
     assert run("--version").stdout.strip() == f"concordat {version('concordat')}"
 
 
+def test_a_directory_that_cannot_be_made_is_one_line_that_names_it() -> None:
+    done = run("simulate", "simulations/scenarios/quickstart.toml", "--out", "/dev/null/x")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: /dev/null/x")
+    assert "check the path" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_unknown_command_and_option_are_one_line_and_exit_2() -> None:
     for arguments in (["nod"], ["--jso"]):
         done = run(*arguments)

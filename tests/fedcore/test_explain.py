@@ -174,7 +174,7 @@ def test_shared_noise_is_explained_with_what_it_assumes() -> None:
     shared = Explanation(epsilon=1.0, delta=1e-5, unit=PATIENT, honest_minimum=5)
     english, chinese = (shared.to_dict(language) for language in ("en", "zh"))
     assert english["honest_minimum"] == chinese["honest_minimum"] == 5
-    assert "5 or more institutions neither drop out nor tell" in english["assumes"]
+    assert "5 or more institutions, this one among them, neither drop out nor tell" in english["assumes"]
     assert "至少有 5 家机构" in chinese["assumes"]
     assert not re.search(r"[A-Za-z]{4,}", chinese["assumes"])
     alone = Explanation(epsilon=1.0, delta=1e-5, unit=PATIENT)

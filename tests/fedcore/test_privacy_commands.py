@@ -135,7 +135,7 @@ def test_shared_noise_costs_the_same_epsilon_and_leaves_less_noise_in_the_mean()
         assert other["noise_to_signal"] == pytest.approx(one["noise_to_signal"] / 2)
     shown = " ".join(call(*shape, "--honest-minimum", 4).stdout.split())
     assert "noise shared by 4 or more" in shown
-    assert "4 or more institutions neither drop out" in shown
+    assert "4 or more institutions, this one among them, neither" in shown
     found = value_of("plan", 8, *JOINT, "--rounds", 2, "--institutions", 4, "--honest-minimum", 3)["rows"][0]
     assert found["noise_multiplier"] == value_of("plan", 8, *JOINT, "--rounds", 2)["rows"][0]["noise_multiplier"]
 

@@ -113,7 +113,7 @@ def test_no_share_is_chosen_that_the_sampler_cannot_draw() -> None:
 
 @pytest.mark.parametrize("price", [1.0, 1.00001, 0.0, -1.0, 10.1, math.nan, math.inf])
 def test_a_price_out_of_range_is_refused(price: float) -> None:
-    with pytest.raises(InvalidPlan, match="largest price"):
+    with pytest.raises(InvalidPlan, match="largest_price"):
         choose(private(), largest_price=price)
 
 

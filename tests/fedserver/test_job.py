@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from fedcore.secagg._primitives import dtype_of
 from fedserver.commands import server
 from fedserver.job import forecast, load_job
 from fedserver.strategies import load_strategy
-from fedserver.sum_forecast import SumForecast, check_room
+from fedserver.sum_forecast import SumForecast, check_expected, check_room
 from tests.fedserver.test_commands import JOB, Office
 
 SHARED = (
@@ -102,7 +103,7 @@ BAD: dict[str, tuple[str, str, str, type[ConcordatError], str]] = {
         SHARED, "honest_minimum = 3\n", "", ConfigError, "does not say among how many",
     ),
     "nobody says how many": (SHARED, "parties = 4\n", "", ConfigError, "how many institutions take part at most"),
-    "a price of nothing": (SHARED, "threshold = 3", "threshold = 3\nlargest_price = 1.0", InvalidPlan, "largest price"),
+    "a price of nothing": (SHARED, "threshold = 3", "threshold = 3\nlargest_price = 1.0", InvalidPlan, "largest_price"),
     "an unknown key": (SHARED, "parties = 4", "partys = 4", ConfigError, "unknown key 'partys'"),
     "joint that is no yes or no": (SHARED, "joint = true", 'joint = "yes"', ConfigError, "joint has the wrong type"),
     "adaptive clipping": (
@@ -123,6 +124,12 @@ def test_what_does_not_fit_gets_one_clear_line(load: Load, what: str) -> None:
     with pytest.raises(error, match=words) as refused:
         load(text.replace(old, new, 1))
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("institutions", "fits"), [(2, False), (3, True), (4, True), (5, False), (100, False)])
+def test_a_forecast_is_of_as_many_as_can_take_part(load: Load, institutions: int, fits: bool) -> None:
+    with nullcontext() if fits else pytest.raises(ConfigError, match=r"3 \(threshold\) to 4 \(parties\)"):
+        check_expected(load(SHARED), institutions)
 
 
 def test_forecast_knows_that_shared_noise_is_less_in_the_mean(load: Load) -> None:
@@ -146,7 +153,7 @@ def test_forecast_of_sums_says_ring_bytes_price_and_what_the_numbers_mean(load: 
         f"a ring of {plan.sums.bits} bits",
         f"{seen.bytes_up:,} bytes a round from each institution",
         "No sum of fewer than 3 of 4 is opened",
-        "Up to 0 may collude",
+        "None may collude",
         "3 or more honest institutions in every sum",
         f"{seen.price:.3f} times what real numbers would need",
     ):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fedcore.errors import ConfigError, Interrupted
+from fedcore.errors import ConfigError, Interrupted, InvalidPlan
 from fedserver.progress import Progress
 from fedserver.sums import SecureSumSettings
 from simulations import noise_arms
@@ -151,6 +151,19 @@ def test_a_comparison_of_noise_needs_shared_noise_and_whole_rounds(comparison: C
         noise_arms.arms(scenario, 3)
     with pytest.raises(ConfigError, match="shared noise"):
         noise_arms.arms(dataclasses.replace(scenario.without_noise(), comparison=scenario.comparison), 3)
+
+
+def test_what_cannot_be_planned_is_said_before_anything_trains(
+    comparison: Comparison, tmp_path: Path, tiny_base: Path
+) -> None:
+    counting = Counting()
+    with pytest.raises(InvalidPlan, match="threshold is too low"):
+        counting.compare(
+            tmp_path / "out",
+            dataclasses.replace(comparison(), secure_sums=SecureSumSettings(threshold=2, parties=4)),
+            tiny_base,
+        )
+    assert counting.started == []
 
 
 @pytest.mark.parametrize(
