@@ -78,7 +78,8 @@ def test_the_benchmark_compares_three_forms_in_one_run(tmp_path: Path, tiny_base
     assert done.returncode == 0, done.stderr
     value = json.loads(done.stdout)
     assert value["rounds"] == 1
-    assert value["in_process_overhead_s"] < value["deployed_overhead_s"] < value["flower_style_overhead_s"]
+    # Loading a base anew for each message costs seconds; the two that keep it loaded may come out either way.
+    assert max(value["in_process_overhead_s"], value["deployed_overhead_s"]) < value["flower_style_overhead_s"]
     assert value["ratio"] == pytest.approx(value["deployed_overhead_s"] / value["flower_style_overhead_s"], rel=0.01)
     assert value["ratio"] <= 1 / 3
 
