@@ -38,6 +38,8 @@ JOB = "demo"
 DELTA = 1e-5
 JOINT_STEPS = 8
 _JOB_S = 3600.0
+_COMMAND_S = 900.0
+"""Writing the record takes half a minute on two idle cores, and minutes beside other work."""
 _LOOK_S = 0.5
 _KILL_LOOK_S = 0.05
 """Between masking and what follows there is little time."""
@@ -308,7 +310,7 @@ limit = {s.heldout}
 
     def _concordat(self, processes: Processes, *arguments: str) -> dict[str, Any]:
         """Run one command of ours; its JSON object, or nothing where it prints none."""
-        output = processes.call(" ".join(arguments[:2]), [program("concordat"), *arguments])
+        output = processes.call(" ".join(arguments[:2]), [program("concordat"), *arguments], timeout_s=_COMMAND_S)
         return dict(json.loads(output)) if "--json" in arguments else {}
 
 
