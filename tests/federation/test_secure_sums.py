@@ -33,7 +33,7 @@ def enrol(trial: Any, *names: str) -> None:
         introduce(trial.node(name), peers)
 
 
-def submit(trial: Any, name: str, *, rounds: int = ROUNDS, deadline_s: float = 90.0) -> None:
+def submit(trial: Any, name: str, *, rounds: int = ROUNDS, deadline_s: float = 600.0) -> None:
     path = trial.job(name, rounds=rounds, quorum=THRESHOLD, deadline_s=deadline_s, steps=1)
     text = path.read_text().replace("[adapter]", "joint = true\n\n[adapter]")
     text += f"honest_minimum = {THRESHOLD}\n\n[secure_sums]\nthreshold = {THRESHOLD}\nparties = {len(NAMES)}\n"
@@ -43,7 +43,7 @@ def submit(trial: Any, name: str, *, rounds: int = ROUNDS, deadline_s: float = 9
 
 def after_masking(trial: Any, name: str, number: int) -> int:
     """Wait until a node has sent its masked vector in a round, or in a later one; which one."""
-    end = time.monotonic() + 150
+    end = time.monotonic() + 400
     while time.monotonic() < end:
         # Written only when the answer has left.
         sent = trial.node_status(name).get("answered") or {}
@@ -79,7 +79,7 @@ def test_killed_after_masking_counts_in_its_round_and_the_job_goes_on(trial: Any
     seen = after_masking(trial, "b", 2)
     nodes["b"].kill()
 
-    status = trial.wait_job("killed", timeout_s=180)
+    status = trial.wait_job("killed", timeout_s=500)
     assert status["state"] == "completed", status
     rest = [name for name in NAMES if name != "b"]
     # Between what a status says and the signal lies less than a round, but not nothing.
@@ -87,7 +87,7 @@ def test_killed_after_masking_counts_in_its_round_and_the_job_goes_on(trial: Any
     assert seen <= counted <= seen + 1 < ROUNDS
     expected = [list(NAMES)] * counted + [rest] * (ROUNDS - counted)
     assert [o["contributors"] for o in status["outcomes"]] == expected
-    assert max(o["seconds"] for o in status["outcomes"]) < 45, "nobody waits for a deadline"
+    assert max(o["seconds"] for o in status["outcomes"]) < 300, "nobody waits for the deadline of 600 s"
     plans, states = plans_and_states(trial, "killed")
     assert len(set(states)) == ROUNDS
     assert [p.state_digest for p in plans[1:]] == states[:-1]
@@ -109,7 +109,7 @@ def test_coordinator_killed_between_exchanges_goes_on_and_folds_no_round_twice(t
     after_masking(trial, "a", 2)
     server.kill()
     trial.run_server()
-    status = trial.wait_job("restarted", timeout_s=180)
+    status = trial.wait_job("restarted", timeout_s=500)
     assert status["state"] == "completed", status
     assert [o["round"] for o in status["outcomes"]] == list(range(1, ROUNDS + 1))
     plans, states = plans_and_states(trial, "restarted")
