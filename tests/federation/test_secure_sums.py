@@ -134,5 +134,5 @@ def test_below_the_threshold_the_job_fails_and_says_why(trial: Any, wait_for: Ca
     status = trial.wait_job("lost", timeout_s=120)
     assert status["state"] == "failed"
     # In the round itself the sum cannot be opened; killed a moment later, no next round comes together.
-    assert any(words in status["reason"] for words in ("too few confirmed", "too few opened", "at least 3"))
+    assert any(words in status["reason"] for words in ("too few confirmed", "too few unmasked", "at least 3"))
     assert len(status["outcomes"]) < ROUNDS
