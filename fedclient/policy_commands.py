@@ -280,7 +280,14 @@ def _fits(card: ModelCard | None, plan: JobPlan | RoundPlan) -> tuple[Finding, .
         return ()
     schema = plan.schema
     try:
-        fits = AdapterSchema.for_base(card, rank=schema.rank, alpha=schema.alpha, targets=schema.targets) == schema
+        fits = schema == AdapterSchema.for_base(
+            card,
+            rank=schema.rank,
+            alpha=schema.alpha,
+            targets=schema.targets,
+            form=schema.form,
+            residual_rank=schema.residual_rank,
+        )
     except (ConfigError, TypeError):
         fits = False
     return (

@@ -344,7 +344,14 @@ def _require_schema(plan: RoundPlan, card: ModelCard) -> None:
         )
     asked = plan.schema
     try:
-        own = AdapterSchema.for_base(card, rank=asked.rank, alpha=asked.alpha, targets=asked.targets)
+        own = AdapterSchema.for_base(
+            card,
+            rank=asked.rank,
+            alpha=asked.alpha,
+            targets=asked.targets,
+            form=asked.form,
+            residual_rank=asked.residual_rank,
+        )
     except ConfigError as error:
         raise BaseMismatch(f"the plan's adapter cannot be made on the base here ({error})") from error
     if own != asked:

@@ -31,12 +31,18 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from fedcore import canonical
 from fedcore.errors import ConfigError, ModelError
 
-__all__ = ["PARTS", "AdapterSchema", "AdapterState", "FloatArray", "ModelCard", "ModuleShape", "TensorSpec"]
+__all__ = ["PARTS", "AdapterSchema", "AdapterState", "FloatArray", "Form", "ModelCard", "ModuleShape", "TensorSpec"]
 
 FloatArray = npt.NDArray[np.float32]
 
-PARTS = ("lora_A", "lora_B", "head")
-"""The parts of an adapter. `head` is a classifier's last layer, trained whole."""
+PARTS = ("lora_A", "lora_B", "core", "head", "residual_A", "residual_B")
+"""The parts of an adapter. `head` is a classifier's last layer, trained whole; `core` an r x r matrix between two
+frozen factors; the residual a second, frozen pair of factors beside the first."""
+
+Form = Literal["lora", "core"]
+"""What a layer adds: B A, or B core A with B and A at their public initial values."""
+
+_FACTORS = tuple(part for part in PARTS if part != "head")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +103,7 @@ class TensorSpec:
     def part(self) -> str:
         """Which of `PARTS` it belongs to."""
         last = self.name.rsplit(".", 1)[-1]
-        return last if last in ("lora_A", "lora_B") else "head"
+        return last if last in _FACTORS else "head"
 
     @property
     def size(self) -> int:
@@ -118,6 +124,9 @@ class AdapterSchema:
     alpha: float
     targets: tuple[str, ...]
     tensors: tuple[TensorSpec, ...]
+    form: Form = "lora"
+    residual_rank: int = 0
+    """Rank of the residual; 0 where there is none."""
 
     def __post_init__(self) -> None:
         names = [t.name for t in self.tensors]
@@ -125,9 +134,20 @@ class AdapterSchema:
             raise ConfigError("an adapter schema needs tensors with distinct names in sorted order")
         if self.rank < 1 or not (math.isfinite(self.alpha) and self.alpha > 0):
             raise ConfigError("an adapter's rank and alpha must be above zero")
+        if self.form not in ("lora", "core") or type(self.residual_rank) is not int or self.residual_rank < 0:
+            raise ConfigError("an adapter's form is not known, or its residual's rank is below zero")
 
     @classmethod
-    def for_base(cls, card: ModelCard, *, rank: int, alpha: float, targets: Iterable[str]) -> "AdapterSchema":
+    def for_base(
+        cls,
+        card: ModelCard,
+        *,
+        rank: int,
+        alpha: float,
+        targets: Iterable[str],
+        form: Form = "lora",
+        residual_rank: int = 0,
+    ) -> "AdapterSchema":
         """Derive the schema of a LoRA adapter on a base; a classifier's head is part of it.
 
         Args:
@@ -135,6 +155,8 @@ class AdapterSchema:
             rank: Rank of each LoRA pair, >= 1.
             alpha: LoRA's scale is alpha / rank.
             targets: Last components of the module paths to attach to, such as "q_proj".
+            form: "core" adds a square `core` between the factors.
+            residual_rank: Rank of a second pair of factors; 0 for none.
         Raises:
             ConfigError: A target matches no module, or rank or alpha is out of range.
         """
@@ -150,8 +172,21 @@ class AdapterSchema:
             for m in hits:
                 tensors.append(TensorSpec(name=f"{m.path}.lora_A", shape=(rank, m.inputs)))
                 tensors.append(TensorSpec(name=f"{m.path}.lora_B", shape=(m.outputs, rank)))
+                if form == "core":
+                    tensors.append(TensorSpec(name=f"{m.path}.core", shape=(rank, rank)))
+                if residual_rank > 0:
+                    tensors.append(TensorSpec(name=f"{m.path}.residual_A", shape=(residual_rank, m.inputs)))
+                    tensors.append(TensorSpec(name=f"{m.path}.residual_B", shape=(m.outputs, residual_rank)))
         ordered = tuple(sorted(tensors, key=lambda t: t.name))
-        return cls(base_digest=card.digest, rank=rank, alpha=alpha, targets=wanted, tensors=ordered)
+        return cls(
+            base_digest=card.digest,
+            rank=rank,
+            alpha=alpha,
+            targets=wanted,
+            tensors=ordered,
+            form=form,
+            residual_rank=residual_rank,
+        )
 
     def part(self, *parts: str) -> tuple[TensorSpec, ...]:
         """The tensors of the named parts, in order."""
@@ -209,6 +244,8 @@ class AdapterState:
     def initial(cls, schema: AdapterSchema, seed: int) -> "AdapterState":
         """The state before round 1: A uniform in +-1/sqrt(inputs) from the public seed, the rest zero.
 
+        In the form "core" B is uniform in +-sqrt(3/outputs), so that its columns have length 1 on average.
+
         The bound is that of Kaiming uniform initialisation with a = sqrt(5), which peft uses. The stream
         is AES-256-CTR keyed by SHA-256 of seed and tensor name, so that every party and version agrees
         to the last bit. It is public: never a source of noise.
@@ -217,6 +254,9 @@ class AdapterState:
         for spec in schema.tensors:
             if spec.part == "lora_A":
                 bound = np.float32(1.0 / math.sqrt(spec.shape[1]))
+                tensors[spec.name] = (_public_uniform(seed, spec) * 2 - 1) * bound
+            elif spec.part == "lora_B" and schema.form == "core":
+                bound = np.float32(math.sqrt(3.0 / spec.shape[0]))
                 tensors[spec.name] = (_public_uniform(seed, spec) * 2 - 1) * bound
             else:
                 tensors[spec.name] = np.zeros(spec.shape, dtype=np.float32)

@@ -14,6 +14,7 @@ from typing import Any
 from fedcore import canonical
 from fedcore.adapter import PARTS, AdapterSchema, FloatArray, TensorSpec, check_tensors
 from fedcore.errors import ConfigError, InvalidPlan
+from fedcore.folding import Gate, RobustRule, ServerOptimiser, Widths
 from fedcore.privacy.plan import PrivacyPlan
 from fedcore.secagg import Terms
 from fedcore.sums import SumPlan
@@ -47,6 +48,9 @@ class Optimiser:
 
     A number that the optimiser does not use must be at its default.
 
+    `proximal` is FedProx's mu (Li et al. 2020, arXiv:1812.06127): each local step also sees the gradient of
+    mu / 2 |w - w0|^2, where w0 is the round's state. It is added after the noise and knows no record. Local steps only.
+
     Args:
         name: "adamw" or "sgd".
         learning_rate: In (0, 10].
@@ -56,6 +60,7 @@ class Optimiser:
         beta2: AdamW only, decay of the second moment, in [beta1 squared, 1): steps would have no bound below.
         stability: AdamW only, Adam's epsilon: added to the root of the second moment, in (0, 1].
         noise_correction: AdamW only.
+        proximal: In [0, 100].
     Raises:
         ConfigError: A field is out of range, or belongs to the other optimiser.
     """
@@ -68,6 +73,7 @@ class Optimiser:
     beta2: float = 0.999
     stability: float = 1e-8
     noise_correction: bool = False
+    proximal: float = 0.0
 
     def __post_init__(self) -> None:
         unused = {"adamw": ("momentum",), "sgd": ("weight_decay", "beta1", "beta2", "stability", "noise_correction")}
@@ -90,6 +96,7 @@ class Optimiser:
             ("beta1", 0 <= self.beta1 < 1, "a number in [0, 1)"),
             ("beta2", self.beta1**2 <= self.beta2 < 1, "a number from beta1 squared to below 1"),
             ("stability", 0 < self.stability <= 1, "a number in (0, 1]"),
+            ("proximal", 0 <= self.proximal <= 100, "a number in [0, 100]"),
         ):
             if not holds:  # Also when it is not a number.
                 raise ConfigError(f"optimiser: {name} is out of range", expected=expected)
@@ -130,6 +137,16 @@ class JobPlan:
     """Whether a round is one step: nodes send clipped sums, and the coordinator's optimiser takes the step."""
     sums: SumPlan | None = None
     """How updates are summed behind masks; None where the coordinator sees each of them."""
+    rule: RobustRule | None = None
+    """What takes the place of the mean of visible updates."""
+    server_optimiser: ServerOptimiser | None = None
+    """How the coordinator steps towards what a strategy folded; None takes the fold."""
+    gate: Gate | None = None
+    """What a folded state must pass on public canary examples before it stands."""
+    widths: Widths = field(default_factory=Widths)
+    """At which updates and state travel."""
+    ranks: tuple[tuple[str, int], ...] = ()
+    """(institution, rank) of those that train fewer of the adapter's slots than its rank; sorted by name."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.job_id):
@@ -153,6 +170,16 @@ class JobPlan:
                 "more institutions than parties",
             )
         _check_privacy(self)
+        _check_travel(self)
+        if self.sums is not None and self.rule is not None:
+            raise ConfigError(
+                "a rule against bad updates needs to see them, and behind masks nobody does",
+                do="leave [rule] or [secure_sums] out; [gate] works with both",
+            )
+        if self.joint and self.server_optimiser is not None:
+            raise ConfigError("a joint round is the optimiser's own step", do="leave [server_optimiser] out")
+        if self.rule is not None:
+            self.rule.check(self.quorum)
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON value; `from_dict` reads it back."""
@@ -172,6 +199,9 @@ class JobPlan:
             fields["optimiser"] = Optimiser(**fields["optimiser"])
             fields["privacy"] = PrivacyPlan.from_dict(fields["privacy"])
             fields["institutions"] = tuple(fields["institutions"])
+            for name, kind in (("rule", RobustRule), ("server_optimiser", ServerOptimiser), ("gate", Gate)):
+                fields[name] = None if fields.get(name) is None else kind(**fields[name])
+            _read_travel(fields)
             if fields["evaluation"] is not None:
                 fields["evaluation"] = Evaluation(**fields["evaluation"])
             fields["sums"] = _read_sums(fields)
@@ -229,6 +259,12 @@ class RoundPlan:
     """As in the job."""
     members: tuple[tuple[str, str], ...] = ()
     """With `sums`: (name, Ed25519 public key in hexadecimal) of all whom the job's masks are agreed among."""
+    widths: Widths = field(default_factory=Widths)
+    """As in the job."""
+    ranks: tuple[tuple[str, int], ...] = ()
+    """As in the job."""
+    keeps: tuple[str, ...] = ()
+    """Parts that change in the round and stay at the institution, such as a personal B."""
 
     def __post_init__(self) -> None:
         def require(holds: bool, what: str) -> None:
@@ -244,6 +280,10 @@ class RoundPlan:
         require(all(isinstance(n, str) for n in self.cohort), "cohort must hold names")
         require(bool(self.trains) and set(self.trains) <= set(PARTS), f"trains must name some of {PARTS}")
         require(set(self.carries) <= set(PARTS), f"carries must name some of {PARTS}")
+        require(
+            set(self.keeps) <= set(PARTS) - set(self.trains) - set(self.carries),
+            "what an institution keeps neither travels nor comes",
+        )
         require(math.isfinite(self.weight) and self.weight > 0, "weight must be above 0")
         require(math.isfinite(self.deadline_s) and 0 < self.deadline_s <= 30 * 86400, "deadline_s is out of range")
         require(type(self.max_tokens) is int and 8 <= self.max_tokens <= 1_000_000, "max_tokens is out of range")
@@ -255,6 +295,7 @@ class RoundPlan:
             require(self.weight == 1.0, "a masked update has the weight 1")
             self.terms_of_sums("")  # Raises where they do not fit.
         _check_privacy(self)
+        _check_travel(self)
 
     @property
     def base_digest(self) -> str:
@@ -316,6 +357,8 @@ class RoundPlan:
                 if not isinstance(fields[name], (list, tuple)):
                     raise TypeError(f"{name} is not a list")
                 fields[name] = tuple(fields[name])
+            fields["keeps"] = tuple(fields.get("keeps", ()))
+            _read_travel(fields)
             fields["sums"] = _read_sums(fields)
             fields["members"] = tuple((str(name), str(key)) for name, key in fields.get("members", ()))
             plan = cls(**fields)
@@ -358,6 +401,8 @@ def terms(plan: JobPlan | RoundPlan) -> dict[str, Any]:
         "privacy": plan.privacy.to_dict(),
         "joint": plan.joint,
         "sums": None if plan.sums is None else asdict(plan.sums),
+        "widths": asdict(plan.widths),
+        "ranks": [list(pair) for pair in plan.ranks],
     }
 
 
@@ -387,6 +432,33 @@ def _check_privacy(plan: JobPlan | RoundPlan) -> None:
         plan.sums.check(privacy, plan.parameters)  # A job alone does not say which parts its strategy trains.
 
 
+def _check_travel(plan: JobPlan | RoundPlan) -> None:
+    """Widths and ranks must fit how a round's updates are summed.
+
+    Raises:
+        InvalidPlan: They do not.
+    """
+    names = [name for name, _ in plan.ranks]
+    if names != sorted(set(names)) or not all(
+        type(rank) is int and 1 <= rank < plan.schema.rank for _, rank in plan.ranks
+    ):
+        raise InvalidPlan(
+            "ranks must name institutions once, in order", expected=f"ranks from 1 to below {plan.schema.rank}"
+        )
+    if plan.sums is not None and plan.widths.up != "float32":
+        raise InvalidPlan("the width of masked updates is that of their ring", do="leave [widths] up out")
+    if plan.ranks and (plan.joint or plan.sums is not None):
+        raise InvalidPlan("institutions of different ranks train by local steps, without masks", do="leave [ranks] out")
+    if plan.joint and plan.optimiser.proximal:
+        raise InvalidPlan("a joint round is one step, from which nothing can stray", do="leave proximal out")
+
+
+def _read_travel(fields: dict[str, Any]) -> None:
+    """`widths` and `ranks` as they stand in JSON."""
+    fields["widths"] = Widths(**fields.get("widths", {}))
+    fields["ranks"] = tuple((str(name), rank) for name, rank in fields.get("ranks", ()))
+
+
 def _read_sums(fields: Mapping[str, Any]) -> SumPlan | None:
     value = fields.get("sums")
     return None if value is None else SumPlan.from_dict(value)
@@ -401,6 +473,9 @@ class CohortSum:
         total: Sum over institutions of weight times update, by tensor name, float32.
         weight: Sum of the weights, > 0.
         count: How many institutions are in it.
+        products: For strategies that fold products: module path -> (left, right), shapes (outputs, k) and (k, inputs),
+            whose product is the sum over institutions of weight times their own B A after the round.
+        held: For institutions of different ranks: how many in the sum hold slot 0, 1, ... of the adapter; (rank,).
     Raises:
         ConfigError: A tensor is missing, extra or not finite, or the weight is not above zero.
     """
@@ -409,6 +484,8 @@ class CohortSum:
     total: Mapping[str, FloatArray] = field(repr=False)
     weight: float
     count: int
+    products: Mapping[str, tuple[FloatArray, FloatArray]] = field(default_factory=dict, repr=False)
+    held: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         check_tensors(self.specs, self.total)
@@ -434,6 +511,10 @@ class Completed:
     bytes_down: int
     loss: float | None = None
     """Loss on public held-out examples, where it was measured this round."""
+    canary_loss: float | None = None
+    """Loss on the gate's canary examples of the state that was folded, where the gate looked and it is finite."""
+    quarantined: str | None = None
+    """Why the folded state was put aside and the last good one stands again; None where it stands."""
 
 
 @dataclass(frozen=True, kw_only=True)

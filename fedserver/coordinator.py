@@ -242,6 +242,9 @@ class Coordinator(FlowerStrategy):
             joint=job.joint,
             sums=job.sums,
             members=members,
+            widths=job.widths,
+            ranks=job.ranks,
+            keeps=self._strategy.traits.keeps,
         )
 
     def _abandoned(self) -> str | None:

@@ -5,18 +5,19 @@ given, or found as the least that keeps the whole job within an epsilon.
 """
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fedcore import config
 from fedcore.adapter import AdapterSchema, ModelCard
 from fedcore.errors import ConfigError
+from fedcore.folding import Gate, RobustRule, ServerOptimiser, Widths
 from fedcore.privacy.bounds import Clipping
 from fedcore.privacy.plan import DISCRETE_GAUSSIAN, GAUSSIAN, Forecast, PrivacyPlan
 from fedcore.privacy.units import PrivacyUnit, Relation
 from fedcore.round import Evaluation, JobPlan, Optimiser
 from fedcore.sums import SumPlan
-from fedserver.strategies import DEFAULT, load_strategy
+from fedserver.strategies import DEFAULT, check_fit, load_strategy
 from fedserver.sum_forecast import parameters_of
 from fedserver.sums import SecureSumSettings, make_sums
 
@@ -121,6 +122,12 @@ class JobSettings:
     """Whether a round is one step, which the coordinator takes."""
     secure_sums: SecureSumSettings | None = None
     """Where the table is there, updates are summed behind masks."""
+    rule: RobustRule | None = None
+    server_optimiser: ServerOptimiser | None = None
+    gate: Gate | None = None
+    widths: Widths = field(default_factory=Widths)
+    ranks: dict[str, int] = field(default_factory=dict)
+    """Institution -> rank, of those that train fewer of the adapter's slots than `[adapter] rank`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +149,7 @@ def load_job(path: Path) -> LoadedJob:
     settings = config.load(JobSettings, path)
     if settings.rounds < 1:
         raise ConfigError(f"{path}: rounds is out of range", expected="at least 1", got=str(settings.rounds))
-    load_strategy(settings.strategy)
+    strategy = load_strategy(settings.strategy)
     card = _card(path.parent / settings.card)
     a = settings.adapter
     evaluation = None
@@ -155,7 +162,20 @@ def load_job(path: Path) -> LoadedJob:
         evaluation = Evaluation(
             records=str(records), limit=settings.evaluation.limit, every_round=settings.evaluation.every_round
         )
-    schema = AdapterSchema.for_base(card, rank=a.rank, alpha=a.alpha, targets=a.targets)
+    schema = AdapterSchema.for_base(
+        card,
+        rank=a.rank,
+        alpha=a.alpha,
+        targets=a.targets,
+        form=strategy.traits.form,
+        residual_rank=strategy.traits.residual_times * a.rank,
+    )
+    gate = settings.gate
+    if gate is not None:
+        canaries = (path.parent / gate.records).resolve()
+        if not canaries.is_file():
+            raise ConfigError(f"{path}: the canary examples {canaries} do not exist", do="correct [gate] records")
+        gate = replace(gate, records=str(canaries))
     privacy = settings.privacy.plan(settings.rounds)
     plan = JobPlan(
         job_id=settings.name,
@@ -173,7 +193,13 @@ def load_job(path: Path) -> LoadedJob:
         evaluation=evaluation,
         joint=settings.joint,
         sums=_sums(settings, privacy, schema),
+        rule=settings.rule,
+        server_optimiser=settings.server_optimiser,
+        gate=gate,
+        widths=settings.widths,
+        ranks=tuple(sorted(settings.ranks.items())),
     )
+    check_fit(plan)
     return LoadedJob(plan=plan, base_name=card.name)
 
 

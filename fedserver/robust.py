@@ -39,13 +39,13 @@ nor any update's noise.
 import hashlib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
 
 from fedcore.adapter import FloatArray
 from fedcore.errors import ConfigError
+from fedcore.folding import RobustRule, require_real, require_whole, rules
 
 __all__ = [
     "RobustRule",
@@ -65,101 +65,6 @@ IntArray = npt.NDArray[np.int64]
 
 _BLOCK_NUMBERS = 1 << 17
 """Numbers of a block of columns: one mebibyte as float64."""
-
-_RULES = {
-    "mean": "the plain mean: where every institution is trusted; one bad update can move it anywhere",
-    "norm_bound": "clip each update to a public norm or the median norm, then mean: cheap, against size alone",
-    "trimmed_mean": "drop the largest and smallest of each coordinate, then mean: little more noise than the mean",
-    "median": "the middle of each coordinate: against f < n/2 of any size; a quarter more noise than the mean",
-    "geometric_median": "the point nearest to all (RFA): against f < n/2 of any size, hardly more noise; slowest",
-    "multi_krum": "the mean of those with the closest neighbours: against copies of outliers; n >= 2f + 3",
-    "krum": "the one update with the closest neighbours: sqrt(n) the mean's noise, so only without noise; n >= 2f + 3",
-}
-
-_USES = {
-    "trimmed_share": "trimmed_mean",
-    "bound_l2": "norm_bound",
-    "kept": "multi_krum",
-    "smoothing": "geometric_median",
-    "iterations": "geometric_median",
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class RobustRule:
-    """Which rule, and how many of a round's updates it must survive. All public, fixed when a job is made.
-
-    A field that the rule does not use must be at its default.
-
-    Args:
-        name: One of `rules()`.
-        assumed_bad: f, how many updates of a round may be bad, >= 0; 0 for the mean.
-        trimmed_share: trimmed_mean only: share of the updates dropped at each end of every coordinate, in [0, 0.5).
-            Never fewer than `assumed_bad` are dropped.
-        bound_l2: norm_bound only: the largest L2 norm kept, > 0; None takes the median of the norms.
-        kept: multi_krum only: how many updates are averaged, >= 1; None takes n - f - 2, the most that are covered.
-        smoothing: geometric_median only: distances below this share of the median distance count as that long,
-            in (0, 1].
-        iterations: geometric_median only: passes at most, 1 to 10,000.
-    Raises:
-        ConfigError: A field is out of range, or belongs to another rule.
-    """
-
-    name: str
-    assumed_bad: int = 0
-    trimmed_share: float = 0.0
-    bound_l2: float | None = None
-    kept: int | None = None
-    smoothing: float = 1e-6
-    iterations: int = 50
-
-    def __post_init__(self) -> None:
-        if self.name not in _RULES:
-            raise ConfigError(f"unknown rule {self.name!r}", expected="one of " + ", ".join(sorted(_RULES)))
-        for field in fields(self):
-            if field.name in _USES and _USES[field.name] != self.name and getattr(self, field.name) != field.default:
-                raise ConfigError(
-                    f"the rule {self.name} has no {field.name}",
-                    do=f"leave it out, or choose the rule {_USES[field.name]}",
-                )
-        _whole("assumed_bad", self.assumed_bad, 0, 1 << 20)
-        _whole("iterations", self.iterations, 1, 10_000)
-        if self.kept is not None:
-            _whole("kept", self.kept, 1, 1 << 20)
-        _real("trimmed_share", self.trimmed_share, "a number in [0, 0.5)", low=0.0, below=0.5)
-        if self.bound_l2 is not None:
-            _real("bound_l2", self.bound_l2, "a finite number above 0", low=math.ulp(0.0), below=math.inf)
-        _real("smoothing", self.smoothing, "a number in (0, 1]", low=math.ulp(0.0), below=math.nextafter(1, 2))
-        if self.name == "mean" and self.assumed_bad:
-            raise ConfigError("the mean survives no bad update", do="choose another rule, or assumed_bad = 0")
-
-    @property
-    def least_institutions(self) -> int:
-        """The fewest updates that it can work on: a job's quorum must not be lower."""
-        if self.name == "mean" or (self.name == "norm_bound" and self.bound_l2 is not None):
-            return self.assumed_bad + 1
-        if self.name in ("krum", "multi_krum"):
-            return max(2 * self.assumed_bad + 3, (self.kept or 1) + self.assumed_bad + 2)
-        return 2 * self.assumed_bad + 1
-
-    def check(self, institutions: int) -> None:
-        """Return when the rule can work on so many updates.
-
-        Raises:
-            ConfigError: There are too few.
-        """
-        if institutions < self.least_institutions:
-            raise ConfigError(
-                f"the rule {self.name} with assumed_bad = {self.assumed_bad} has too few updates",
-                expected=f"at least {self.least_institutions}",
-                got=str(institutions),
-                do="raise the quorum, or lower assumed_bad" + (" or kept" if self.kept else ""),
-            )
-
-
-def rules() -> dict[str, str]:
-    """Name -> one line for people: what it does and when to use it."""
-    return dict(_RULES)
 
 
 def aggregate(rule: RobustRule, updates: FloatArray) -> FloatArray:
@@ -226,7 +131,7 @@ def clipped_mean(updates: FloatArray, bound_l2: float | None = None) -> FloatArr
     """
     _check(updates)
     if bound_l2 is not None:
-        _real("bound_l2", bound_l2, "a finite number above 0", low=math.ulp(0.0), below=math.inf)
+        require_real("bound_l2", bound_l2, "a finite number above 0", low=math.ulp(0.0), below=math.inf)
     order = _order(updates)
     norms = np.sqrt(_square_distances(updates, order, None))
     bound = float(np.sort(norms)[(len(norms) - 1) // 2]) if bound_l2 is None else bound_l2
@@ -266,7 +171,7 @@ def trimmed_mean(updates: FloatArray, cut: int) -> FloatArray:
     Reference: Yin et al. 2018, arXiv:1803.01498, Algorithm 1, option II.
     """
     _check(updates)
-    _whole("the count of trimmed updates", cut, 0, (len(updates) - 1) // 2)
+    require_whole("the count of trimmed updates", cut, 0, (len(updates) - 1) // 2)
     return _inner_mean(updates, cut)
 
 
@@ -444,15 +349,3 @@ def _pair_distances(updates: FloatArray, order: IntArray) -> DoubleArray:
     distances = squares[:, None] + squares[None, :] - (products + products.T)
     result: DoubleArray = np.maximum(distances, 0.0)
     return result
-
-
-def _whole(name: str, value: int, low: int, high: int) -> None:
-    if type(value) is not int or not low <= value <= high:
-        raise ConfigError(
-            f"{name} is out of range", expected=f"a whole number from {low:,} to {high:,}", got=repr(value)
-        )
-
-
-def _real(name: str, value: float, expected: str, *, low: float, below: float) -> None:
-    if type(value) not in (int, float) or not low <= value < below:
-        raise ConfigError(f"{name} is out of range", expected=expected, got=repr(value))

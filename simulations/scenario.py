@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 from fedcore import canonical, config
 from fedcore.errors import ConfigError
+from fedcore.folding import Gate, RobustRule, ServerOptimiser, Widths
 from fedcore.privacy import calibration
 from fedcore.privacy.accounting import DpEvent
 from fedcore.privacy.bounds import Clipping
@@ -191,6 +192,8 @@ class Scenario:
         joint: Whether a round is one step, which the coordinator's optimiser takes.
         secure_sums: Where it is given, updates are summed behind masks.
         comparison: Where it is given, the scenario is run in several ways instead of once.
+        rule, server_optimiser, gate, widths: As in a job. The gate's canary examples are held-out units.
+        ranks: Institution -> rank, as in a job.
     Raises:
         ConfigError: A field is out of range, or two do not fit each other.
     """
@@ -214,6 +217,11 @@ class Scenario:
     joint: bool = False
     secure_sums: SecureSumSettings | None = None
     comparison: ComparisonSettings | None = None
+    rule: RobustRule | None = None
+    server_optimiser: ServerOptimiser | None = None
+    gate: Gate | None = None
+    widths: Widths = field(default_factory=Widths)
+    ranks: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

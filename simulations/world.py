@@ -37,7 +37,7 @@ from fedserver.coordinator import Coordinator
 from fedserver.link import assume_identity
 from fedserver.progress import Clock, Progress
 from fedserver.store import Store
-from fedserver.strategies import load_strategy
+from fedserver.strategies import check_fit, load_strategy
 from fedserver.sums import make_sums
 from simulations.directory import RunDirectory
 from simulations.grid import MemoryGrid
@@ -115,11 +115,14 @@ class World:
     def job(self) -> JobPlan:
         """The job that the coordinator runs."""
         scenario = self.scenario
+        traits = load_strategy(scenario.strategy).traits
         schema = AdapterSchema.for_base(
             self.base.card,
             rank=scenario.adapter.rank,
             alpha=scenario.adapter.alpha,
             targets=scenario.adapter.targets,
+            form=traits.form,
+            residual_rank=traits.residual_times * scenario.adapter.rank,
         )
         sums = None
         if scenario.secure_sums is not None:
@@ -133,7 +136,7 @@ class World:
                 joint=scenario.joint,
                 institutions=len(self.names),
             )
-        return JobPlan(
+        job = JobPlan(
             job_id=scenario.name,
             task=scenario.task,
             schema=schema,
@@ -153,7 +156,14 @@ class World:
             ),
             joint=scenario.joint,
             sums=sums,
+            rule=scenario.rule,
+            server_optimiser=scenario.server_optimiser,
+            gate=scenario.gate,
+            widths=scenario.widths,
+            ranks=tuple(sorted(scenario.ranks.items())),
         )
+        check_fit(job)
+        return job
 
     def forecast(self) -> Forecast:
         """How large the noise is against the signal, for the institution with the fewest units."""

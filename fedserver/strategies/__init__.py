@@ -12,20 +12,50 @@ linear, so that it works under a masked sum too and a mean of noised updates kee
 
 import importlib
 import pkgutil
+from dataclasses import dataclass
 from typing import Protocol
 
-from fedcore.adapter import AdapterState
+from fedcore.adapter import AdapterState, Form
 from fedcore.errors import ConfigError
-from fedcore.round import CohortSum
+from fedcore.round import CohortSum, JobPlan
 
-__all__ = ["DEFAULT", "Strategy", "add_mean", "load_strategy", "strategy_names"]
+__all__ = ["DEFAULT", "Strategy", "Traits", "add_mean", "check_fit", "load_strategy", "strategy_names"]
 
 DEFAULT = "fedavg"
 """The one that measures best on the demo's own model and data."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Traits:
+    """What a job must know of a strategy before it is made.
+
+    Args:
+        when: When to use it, one line for people.
+        exact: Whether the fold is exact for the product B A, and where it is not, why; one line.
+        noise: How the noise of differential privacy behaves in it; one line.
+        noisier: Under privacy its folded product carries more noise than that of the factors' means: said as a warning.
+        masked: It works on a masked sum.
+        products: It folds the sum of products, which nobody can form behind masks.
+        ranks: Institutions may train different ranks.
+        form: Of the adapter.
+        residual_times: Rank of the adapter's residual, as a multiple of its rank; 0 for none.
+        keeps: Parts that train and stay at each institution.
+    """
+
+    when: str
+    exact: str
+    noise: str
+    noisier: bool = False
+    masked: bool = True
+    products: bool = False
+    ranks: bool = False
+    form: Form = "lora"
+    residual_times: int = 0
+    keeps: tuple[str, ...] = ()
+
+
 class Strategy(Protocol):
-    """Two public choices for each round and one pure function."""
+    """What is known of it, two public choices for each round and one pure function."""
 
     @property
     def name(self) -> str:
@@ -34,6 +64,10 @@ class Strategy(Protocol):
     @property
     def summary(self) -> str:
         """One line for people."""
+
+    @property
+    def traits(self) -> Traits:
+        """What a job must know of it."""
 
     def trains(self, round: int) -> tuple[str, ...]:
         """The parts that change in this round and travel back."""
@@ -66,3 +100,29 @@ def load_strategy(name: str) -> Strategy:
         raise ConfigError(f"unknown strategy {name!r}", expected="one of " + ", ".join(known))
     found: Strategy = importlib.import_module(f"{__name__}.{name}").strategy
     return found
+
+
+def check_fit(job: JobPlan) -> None:
+    """Require that a job's strategy can do what the job asks of it.
+
+    Raises:
+        ConfigError: It cannot.
+    """
+    traits = load_strategy(job.strategy).traits
+    if job.sums is not None and not traits.masked:
+        raise ConfigError(
+            f"the strategy {job.strategy} needs to see each update, and behind masks nobody does",
+            do="leave [secure_sums] out, or choose a strategy that works on sums ('concordat server strategies')",
+        )
+    if job.joint and (traits.products or traits.keeps):
+        raise ConfigError(
+            f"the strategy {job.strategy} folds what institutions trained, and a joint step trains nothing there",
+            do="leave joint out, or choose another strategy",
+        )
+    if job.ranks and not traits.ranks:
+        raise ConfigError(
+            f"with the strategy {job.strategy} all institutions train the same rank",
+            do="leave [ranks] out, or choose hetlora or flexlora",
+        )
+    if (job.schema.form, job.schema.residual_rank) != (traits.form, traits.residual_times * job.schema.rank):
+        raise ConfigError(f"the adapter has not the form that the strategy {job.strategy} trains")

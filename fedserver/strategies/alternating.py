@@ -11,9 +11,16 @@ from dataclasses import dataclass
 
 from fedcore.adapter import AdapterState
 from fedcore.round import CohortSum
-from fedserver.strategies import add_mean
+from fedserver.strategies import Traits, add_mean
 
 __all__ = ["Alternating", "strategy"]
+
+
+_TRAITS = Traits(
+    when="as frozen_a, where A must learn too; two rounds or more",
+    exact="yes: in each round one factor is the same everywhere",
+    noise="enters the product once a round",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +29,7 @@ class Alternating:
 
     name: str = "alternating"
     summary: str = "train B in odd rounds and A in even ones (RoLoRA): exact, both factors learn; two rounds or more"
+    traits: Traits = _TRAITS
 
     def trains(self, round: int) -> tuple[str, ...]:
         """One factor, and the head."""

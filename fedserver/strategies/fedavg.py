@@ -10,9 +10,16 @@ from dataclasses import dataclass
 
 from fedcore.adapter import AdapterState
 from fedcore.round import CohortSum
-from fedserver.strategies import add_mean
+from fedserver.strategies import Traits, add_mean
 
 __all__ = ["FedAvg", "strategy"]
+
+
+_TRAITS = Traits(
+    when="the reference, and the default: what trains best at a rate that suits it",
+    exact="no: mean(B) mean(A) is not mean(B A)",
+    noise="enters both factors, so the product carries noise times noise, with a variance that falls as 1/K squared",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +28,7 @@ class FedAvg:
 
     name: str = "fedavg"
     summary: str = "train A and B together and average each (FedAvg): the reference; not exact for a product"
+    traits: Traits = _TRAITS
 
     def trains(self, round: int) -> tuple[str, ...]:
         """Everything."""

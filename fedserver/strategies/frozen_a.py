@@ -10,9 +10,16 @@ from dataclasses import dataclass
 
 from fedcore.adapter import AdapterState
 from fedcore.round import CohortSum
-from fedserver.strategies import add_mean
+from fedserver.strategies import Traits, add_mean
 
 __all__ = ["FrozenA", "strategy"]
+
+
+_TRAITS = Traits(
+    when="strong noise, few bytes, or masks: half the numbers are trained, noised and sent",
+    exact="yes: A is the same everywhere",
+    noise="enters the product once",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +28,7 @@ class FrozenA:
 
     name: str = "frozen_a"
     summary: str = "train B, keep every A at its public initial value (FFA-LoRA): exact, half the noise and traffic"
+    traits: Traits = _TRAITS
 
     def trains(self, round: int) -> tuple[str, ...]:
         """B and head, always."""
