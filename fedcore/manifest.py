@@ -1,8 +1,9 @@
 """A release's manifest: what it is, where it comes from and what it cost; signed by the coordinator.
 
 A release is a directory: `manifest.json`, `manifest.sig`, and the adapter in peft's own layout
-(`adapter_model.safetensors`, `adapter_config.json`), so that plain peft loads it too. The manifest names
-each file by SHA-256. Verification needs only the coordinator's public key, and no network.
+(`adapter_model.safetensors`, `adapter_config.json`; `fedcore.adapter_files` says how other forms lie), so that
+plain peft loads it too. The manifest names each file by SHA-256, also those in folders. Verification needs only
+the coordinator's public key, and no network.
 """
 
 import hashlib
@@ -124,7 +125,7 @@ class ReleaseManifest:
     plan_digest: str
     state_digest: str
     files: Mapping[str, str]
-    """File name -> SHA-256."""
+    """File name -> SHA-256; of a file in a folder, "folder/name"."""
     strategy: str
     rounds: int
     contributors: Mapping[str, int]
@@ -207,7 +208,7 @@ class ReleaseManifest:
             raise TamperedRelease(
                 f"the release {directory} does not verify: {error}", do="do not use it; fetch it again"
             ) from error
-        present = {p.name for p in directory.iterdir() if p.is_file()} - {MANIFEST, SIGNATURE}
+        present = _files(directory) - {MANIFEST, SIGNATURE}
         if present != set(manifest.files):
             odd = sorted(present ^ set(manifest.files))[0]
             raise TamperedRelease(
@@ -217,6 +218,12 @@ class ReleaseManifest:
             if file_digest(directory / name) != expected:
                 raise TamperedRelease(f"the release's file {name} was changed", do="do not use it; fetch it again")
         return manifest
+
+
+def _files(directory: Path) -> set[str]:
+    """Whatever is no folder in a directory and its folders, by relative name; a link counts, and leads nowhere."""
+    found = (p for p in directory.rglob("*") if p.is_symlink() or not p.is_dir())
+    return {p.relative_to(directory).as_posix() for p in found}
 
 
 def file_digest(path: Path) -> str:

@@ -82,6 +82,21 @@ def test_any_changed_byte_is_refused(release: Path, name: str, position: int) ->
         ReleaseManifest.verify(release, SIGNER.public)
 
 
+def test_added_file_in_a_folder_is_refused(release: Path) -> None:
+    (release / "residual").mkdir()
+    ReleaseManifest.verify(release, SIGNER.public)
+    (release / "residual" / "adapter_model.safetensors").write_bytes(b"x")
+    with pytest.raises(TamperedRelease, match="too many or too few: residual/adapter_model"):
+        ReleaseManifest.verify(release, SIGNER.public)
+
+
+def test_added_link_to_a_folder_is_refused(release: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (release / "residual").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(TamperedRelease, match="too many or too few: residual"):
+        ReleaseManifest.verify(release, SIGNER.public)
+
+
 def test_added_file_is_refused(release: Path) -> None:
     (release / "pytorch_model.bin").write_bytes(b"x")
     with pytest.raises(TamperedRelease, match="too many"):

@@ -6,8 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from fedcore.adapter import AdapterSchema, AdapterState, Form, ModelCard
 from fedcore.adapter_files import read_adapter
 from fedcore.certificate import CERTIFICATE, verify_release
 from fedcore.errors import PrivacyError, RoundError, TamperedRelease, TrustError
@@ -100,6 +102,38 @@ def test_plain_peft_loads_the_release_beside_its_certificate(finished: Callable[
         assert (weights[f"base_model.model.{name}.weight"].numpy() == array).all()
     names = {p.name for p in place.iterdir()}
     assert names == {"adapter_model.safetensors", "adapter_config.json", CERTIFICATE, MANIFEST, SIGNATURE}
+
+
+@pytest.mark.parametrize("form", ["lora", "core"])
+@pytest.mark.parametrize("times", [0, 3])
+def test_release_of_another_form_verifies_and_holds_the_state_itself(
+    finished: Callable[..., Any], card: ModelCard, form: Form, times: int
+) -> None:
+    federation, result, registry = finished()
+    schema = AdapterSchema.for_base(card, rank=2, alpha=4, targets=("q_proj",), form=form, residual_rank=times * 2)
+    rng = np.random.default_rng(0)
+    state = AdapterState(schema=schema, tensors={t.name: rng.normal(size=t.shape).astype("f4") for t in schema.tensors})
+    job = replace(federation.job, schema=schema)
+    done = replace(result, state=state, attestations=())
+    place = registry.publish(job, done, base_name="paper")
+    manifest = verify_release(place, federation.identity.public)[1]
+    assert manifest.schema == schema
+    assert read_adapter(place, manifest.schema).digest == state.digest == manifest.state_digest
+    written = {p.relative_to(place).as_posix() for p in place.rglob("*") if p.is_file()}
+    assert written == {*manifest.files, MANIFEST, SIGNATURE}
+    assert ("core.safetensors" in written) == (form == "core")
+    assert ("residual/adapter_model.safetensors" in written) == (times > 0)
+    assert registry.publish(job, done, base_name="paper") == place
+    for name in manifest.files:
+        with (place / name).open("r+b") as file:
+            first = file.read(1)
+            file.seek(0)
+            file.write(bytes([first[0] ^ 1]))
+        with pytest.raises(TamperedRelease):
+            verify_release(place, federation.identity.public)
+        with (place / name).open("r+b") as file:
+            file.write(first)
+    verify_release(place, federation.identity.public)
 
 
 def test_same_result_is_published_once(finished: Callable[..., Any]) -> None:
