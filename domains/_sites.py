@@ -3,6 +3,8 @@
 
 A layer of peft is offered only if its `forward` is the plain formula, base(x) + scale * B(A(x)), known by the
 class's name: an upgrade of peft that renames or changes what it attaches is refused here, not trained wrongly.
+Of the other forms of adapter, a core stands between A and B (`domains._forms`), and a residual is a second adapter
+of the layer, frozen.
 """
 
 from collections.abc import Mapping
@@ -12,9 +14,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from domains._forms import core_of
 from fedcore.errors import UnsupportedModel
 
-__all__ = ["LoraSite", "lora_site"]
+__all__ = ["LoraSite", "ResidualPair", "lora_site"]
 
 _JOINS: Mapping[str, bool] = MappingProxyType(
     {
@@ -31,8 +34,23 @@ _PLAIN = ("torch.nn.modules.linear.Linear", _TRANSPOSED)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class ResidualPair:
+    """A frozen second pair of factors: what a layer adds beside the first, scale * B(A(x)).
+
+    Args:
+        a: The linear from inputs to the residual's rank, without bias.
+        b: The linear from there to outputs, without bias.
+        scale: Its own alpha / rank.
+    """
+
+    a: nn.Linear
+    b: nn.Linear
+    scale: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class LoraSite:
-    """One attached LoRA: base(x) + scale * B(A(x)).
+    """One attached LoRA: base(x) + scale * B(A(x)), or base(x) + scale * B(core(A(x))), and a residual's branch.
 
     Args:
         path: Of the layer in the base model, as a schema names it.
@@ -44,6 +62,8 @@ class LoraSite:
         rounds_first: The branch takes the base's dtype before it is added, not after.
         weight: The base's frozen weight as (outputs, inputs), where calling `base` means no more than this.
         bias: The base's frozen bias, if it has one and `weight` is given.
+        core: The linear from rank to rank, without bias, where there is one.
+        residual: The second pair, where there is one.
     """
 
     path: str
@@ -55,6 +75,8 @@ class LoraSite:
     rounds_first: bool
     weight: Tensor | None
     bias: Tensor | None
+    core: nn.Linear | None = None
+    residual: ResidualPair | None = None
 
     @property
     def bypassed(self) -> bool:
@@ -62,16 +84,18 @@ class LoraSite:
         return bool(self.layer.disable_adapters or self.layer.merged)
 
 
-def lora_site(path: str, layer: Any, adapter: str) -> LoraSite:
+def lora_site(path: str, layer: Any, adapter: str, residual: str | None = None) -> LoraSite:
     """Describe what peft attached at a path.
 
     Args:
         path: Where.
         layer: What lies there.
         adapter: peft's name of the adapter.
+        residual: peft's name of the adapter that holds the residual; None where there is none.
     Raises:
         UnsupportedModel: It is not plain LoRA without dropout and biases.
     """
+    names = [adapter] if residual is None else [adapter, residual]
     name = _kind(layer)
     if name not in _JOINS:
         raise _refused(path, name)
@@ -81,15 +105,19 @@ def lora_site(path: str, layer: Any, adapter: str) -> LoraSite:
         and not any(layer.use_dora.values())
         and not layer.lora_magnitude_vector
         and not layer.lora_embedding_A
-        and list(layer.lora_A) == list(layer.lora_B) == list(layer.active_adapters) == [adapter]
+        and list(layer.lora_A) == list(layer.lora_B) == list(layer.active_adapters) == names
         and all(_kind(d) == "torch.nn.modules.linear.Identity" for d in layer.lora_dropout.values())
     )
     if not plain:
         raise _refused(path, f"{name} with a variant, a bias, dropout or several adapters")
     a, b, base = layer.lora_A[adapter], layer.lora_B[adapter], layer.base_layer
-    for part in (a, b):
+    core = core_of(a)
+    second = [] if residual is None else [layer.lora_A[residual], layer.lora_B[residual]]
+    for part in (a, b, *second, *([] if core is None else [core])):
         if type(part) is not nn.Linear or part.bias is not None:
             raise _refused(path, f"{name} with a {_kind(part)}")
+    if any(p.requires_grad for part in second for p in part.parameters()):
+        raise _refused(path, f"{name} with a residual that trains")
     weight = bias = None
     if _kind(base) in _PLAIN and not _touched(base) and not base.weight.requires_grad:
         weight = base.weight.t() if _kind(base) == _TRANSPOSED else base.weight
@@ -104,6 +132,10 @@ def lora_site(path: str, layer: Any, adapter: str) -> LoraSite:
         rounds_first=_JOINS[name],
         weight=weight,
         bias=bias,
+        core=core,
+        residual=None
+        if residual is None
+        else ResidualPair(a=second[0], b=second[1], scale=float(layer.scaling[residual])),
     )
 
 

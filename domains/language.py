@@ -35,7 +35,8 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.pytorch_utils import Conv1D
 
 from domains import bases
-from domains._sites import LoraSite, lora_site
+from domains._forms import RESIDUAL, attach_core, require_form, tensor_name
+from domains._sites import LoraSite, ResidualPair, lora_site
 from domains._tokens import IGNORED, Encoded, TokenBatch, collate
 from fedcore.adapter import AdapterSchema, AdapterState, FloatArray, ModelCard, ModuleShape, TensorSpec
 from fedcore.errors import BaseMismatch, ModelError, UnsupportedModel
@@ -46,6 +47,7 @@ __all__ = [
     "Encoded",
     "LoraSite",
     "Quantization",
+    "ResidualPair",
     "TokenBatch",
     "Writer",
     "collate",
@@ -59,7 +61,7 @@ Quantization = Literal["none", "4bit", "8bit"]
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _ADAPTER = "default"
-"""peft's own name for the only adapter of a model."""
+"""peft's own name for an adapter; a residual is the only other one."""
 
 _PROBE = (3, 5)
 """Sequences and tokens of the probe that finds where LoRA can attach; unequal, so that axes cannot be confused."""
@@ -189,11 +191,14 @@ class Base:
 
         Args:
             schema: What to attach; its base must be this one.
-            trains: The parts that require gradients: some of "lora_A", "lora_B", "head".
+            trains: The parts that require gradients: some of "lora_A", "lora_B", "head", or of "core", "head" in an
+                adapter with a core. What a form freezes cannot train.
         Raises:
             BaseMismatch: The schema is of another base, or its shapes are not those of the modules here.
-            UnsupportedModel: A module that cannot be trained privately, such as an expert or a router.
+            UnsupportedModel: A module that cannot be trained privately, such as an expert or a router, or a part
+                that is frozen.
         """
+        require_form(schema, tuple(trains))
         if schema.base_digest != self.card.digest:
             raise BaseMismatch(
                 "the adapter belongs to another base",
@@ -364,6 +369,8 @@ class Base:
                 rank=schema.rank,
                 alpha=schema.alpha,
                 targets=(path,),
+                form=schema.form,
+                residual_rank=schema.residual_rank,
             )
             have = {t.name: t.shape for t in schema.tensors}
             for tensor in wanted.tensors:
@@ -385,7 +392,7 @@ class Adapted:
     """A base with LoRA attached. `module` is the peft model; make one with `Base.adapt`.
 
     The model stays in evaluation mode (no dropout). The trainable modules are peft's `lora_A` and `lora_B`
-    linears and a classifier's head, each called once a forward pass with the batch first.
+    linears, a core's linear and a classifier's head, each called once a forward pass with the batch first.
     """
 
     def __init__(self, *, base: Base, schema: AdapterSchema, paths: tuple[str, ...]) -> None:
@@ -393,24 +400,31 @@ class Adapted:
         self.schema = schema
         self._paths = paths
         head = _head_name(base.model) if schema.part("head") else None
+        common: dict[str, Any] = {
+            "target_modules": list(paths),
+            "lora_dropout": 0.0,
+            "bias": "none",
+            "fan_in_fan_out": isinstance(base.model.get_submodule(paths[0]), Conv1D) if paths else False,
+        }
         config = peft.LoraConfig(
-            r=schema.rank,
-            lora_alpha=schema.alpha,
-            target_modules=list(paths),
-            modules_to_save=[head] if head else None,
-            lora_dropout=0.0,
-            bias="none",
-            fan_in_fan_out=isinstance(base.model.get_submodule(paths[0]), Conv1D) if paths else False,
+            r=schema.rank, lora_alpha=schema.alpha, modules_to_save=[head] if head else None, **common
         )
         with warnings.catch_warnings():
             # peft asks transformers for a name that transformers has just renamed.
             warnings.simplefilter("ignore", FutureWarning)
             self.module: Any = peft.get_peft_model(base.model, config, adapter_name=_ADAPTER)
+            if schema.residual_rank:
+                alpha = schema.alpha * schema.residual_rank / schema.rank
+                self.module.add_adapter(RESIDUAL, peft.LoraConfig(r=schema.residual_rank, lora_alpha=alpha, **common))
+                self.module.base_model.set_adapter([_ADAPTER, RESIDUAL])
+        if schema.form == "core":
+            for path in paths:
+                attach_core(base.model.get_submodule(path).lora_A[_ADAPTER])
         self.module.eval()
         found = dict(self.module.named_parameters())
         self.parameters: dict[str, nn.Parameter] = {}
         for spec in schema.tensors:
-            name = _peft_name(spec, head)
+            name = tensor_name(spec, head, _ADAPTER)
             if name not in found or tuple(found[name].shape) != spec.shape:
                 raise UnsupportedModel(
                     f"peft did not attach {spec.name} in the expected shape", expected=str(spec.shape)
@@ -427,7 +441,8 @@ class Adapted:
         Raises:
             UnsupportedModel: peft attached something else than plain LoRA.
         """
-        return {path: lora_site(path, self.base.model.get_submodule(path), _ADAPTER) for path in self._paths}
+        second = RESIDUAL if self.schema.residual_rank else None
+        return {path: lora_site(path, self.base.model.get_submodule(path), _ADAPTER, second) for path in self._paths}
 
     def detach(self) -> Any:
         """Take the adapter off and return the base model as it was; this object is of no use afterwards."""
@@ -614,10 +629,3 @@ def _shape(path: str, module: nn.Module) -> ModuleShape:
         return ModuleShape(path=path, inputs=int(module.weight.shape[0]), outputs=int(module.weight.shape[1]))
     linear: Any = module
     return ModuleShape(path=path, inputs=int(linear.in_features), outputs=int(linear.out_features))
-
-
-def _peft_name(spec: TensorSpec, head: str | None) -> str:
-    """Where peft keeps a tensor of a schema."""
-    if spec.part == "head" and head is not None:
-        return f"base_model.model.{head}.modules_to_save.{_ADAPTER}{spec.name.removeprefix(head)}"
-    return f"base_model.model.{spec.name}.{_ADAPTER}.weight"

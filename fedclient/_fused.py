@@ -4,7 +4,8 @@ For a LoRA layer with input x and output gradient g, example i adds G_B = g_i' (
 G_A = (s g_i B)' x_i to A: two small products an example out of numbers that the backward pass holds anyway.
 The gradient of the batch would take the same arithmetic, so an exact gradient for every example costs no second
 pass. Each layer's `forward` is replaced for a while by an autograd function that forms and records them, and
-gives autograd nothing to add up; where the base layer is plain, its product joins the same function.
+gives autograd nothing to add up; where the base layer is plain, its product joins the same function. Cores and
+residuals are in `_fused_forms.py`.
 
 Checked before use against plain autograd through peft's own layers (`_proof.py`). Nothing here knows units,
 clipping or noise.
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from domains.language import Adapted, LoraSite, TokenBatch
+from fedclient._fused_forms import CoreBranch, residual_branch
 from fedclient._proof import prove, trained_layers
 from fedcore.errors import UnsupportedModel
 
@@ -121,9 +123,11 @@ class FusedGradients:
         covered: set[nn.Module] = set()
         owning = {layer for _, layer in owners.values()}
         for site in self.adapted.sites.values():
-            if owning & {site.a, site.b}:
+            # Where there is a core, its factors are frozen, and no rule here covers one that is not.
+            trainable = {site.a, site.b} if site.core is None else {site.core}
+            if owning & trainable:
                 forwards.append((site.layer, _lora_forward(site, self._record)))
-                covered |= {site.a, site.b}
+                covered |= trainable
         for name, (_, layer) in owners.items():
             if layer in covered:
                 continue
@@ -174,14 +178,26 @@ def _lora_forward(site: LoraSite, record: Record) -> Forward:
     """What stands in for the forward of peft's layer; the same function of x, up to rounding."""
     plain = _own(site.layer)
     a, b = site.a.weight, site.b.weight
-    whole = site.weight is not None and site.weight.dtype == a.dtype
+    core = site.core
+    whole = core is None and site.weight is not None and site.weight.dtype == a.dtype
 
     def forward(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if site.bypassed or args or kwargs:
             return plain(x, *args, **kwargs)  # `of` refuses the pass if a trained tensor is used in it.
+        second = None if site.residual is None else residual_branch(site.residual, x)
+        out: Tensor
         if whole and x.dtype == a.dtype:
-            return _Whole.apply(x, a, b, site, record)  # type: ignore[no-any-return, no-untyped-call]
-        return _Branch.apply(x, site.base(x), a, b, site, record)  # type: ignore[no-any-return, no-untyped-call]
+            out = _Whole.apply(x, a, b, site, record)  # type: ignore[no-untyped-call]
+            return out if second is None else out + second
+        result = site.base(x)
+        dtype = result.dtype
+        if second is not None and not site.rounds_first:
+            result = result + second  # Rounded once, with the first branch in it.
+        if core is not None:
+            out = CoreBranch.apply(x, result, core.weight, site, record)  # type: ignore[no-untyped-call]
+        else:
+            out = _Branch.apply(x, result, a, b, site, record)  # type: ignore[no-untyped-call]
+        return out + second.to(dtype) if second is not None and site.rounds_first else out.to(dtype)
 
     return forward
 

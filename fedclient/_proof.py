@@ -55,7 +55,7 @@ def trained_layers(adapted: Adapted, names: tuple[str, ...]) -> dict[str, tuple[
         UnsupportedModel: Nothing trains, or something that the adapter does not name, or it is shared.
     """
     if not names:
-        raise UnsupportedModel("nothing of the adapter trains", expected="some of lora_A, lora_B, head")
+        raise UnsupportedModel("nothing of the adapter trains", expected="some of lora_A, lora_B, core, head")
     known = {id(adapted.parameters[name]): name for name in names}
     owners: dict[str, tuple[str, nn.Module]] = {}
     for path, layer in adapted.module.named_modules():

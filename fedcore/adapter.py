@@ -193,6 +193,11 @@ class AdapterSchema:
         return tuple(t for t in self.tensors if t.part in parts)
 
     @property
+    def frozen(self) -> frozenset[str]:
+        """The parts that no institution trains: a residual, and the factors around a core."""
+        return frozenset({"residual_A", "residual_B"} | ({"lora_A", "lora_B"} if self.form == "core" else set()))
+
+    @property
     def parameters(self) -> int:
         """How many numbers the whole adapter holds."""
         return sum(t.size for t in self.tensors)

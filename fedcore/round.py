@@ -279,6 +279,9 @@ class RoundPlan:
         require(type(self.seed) is int, "seed must be a whole number")
         require(all(isinstance(n, str) for n in self.cohort), "cohort must hold names")
         require(bool(self.trains) and set(self.trains) <= set(PARTS), f"trains must name some of {PARTS}")
+        require(
+            not self.schema.frozen & {*self.trains, *self.keeps}, "trains names a part that the adapter's form freezes"
+        )
         require(set(self.carries) <= set(PARTS), f"carries must name some of {PARTS}")
         require(
             set(self.keeps) <= set(PARTS) - set(self.trains) - set(self.carries),
