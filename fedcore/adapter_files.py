@@ -44,13 +44,14 @@ def write_adapter(directory: Path, state: AdapterState, base_name: str) -> dict[
     Raises:
         ConfigError: B times the core is not finite.
     """
-    written = _write_pair(directory, adapter_forms.pair(state), base_name)
+    second = adapter_forms.residual(state)
+    written = _write_pair(directory, adapter_forms.pair(state), base_name, alone=second is None)
     if state.schema.form == "core":
         path = directory / CORE
         path.write_bytes(save({t.name: np.ascontiguousarray(state.tensors[t.name]) for t in _kept(state.schema)}))
         written.append(path)
-    if (second := adapter_forms.residual(state)) is not None:
-        written += _write_pair(directory / RESIDUAL, second, base_name)
+    if second is not None:
+        written += _write_pair(directory / RESIDUAL, second, base_name, alone=False)
     return {path.relative_to(directory).as_posix(): file_digest(path) for path in written}
 
 
@@ -89,12 +90,12 @@ def _kept(schema: AdapterSchema) -> tuple[TensorSpec, ...]:
     return schema.part("core", "lora_B")
 
 
-def _write_pair(directory: Path, state: AdapterState, base_name: str) -> list[Path]:
-    """Weights and settings of an ordinary adapter."""
+def _write_pair(directory: Path, state: AdapterState, base_name: str, *, alone: bool) -> list[Path]:
+    """Weights and settings of an ordinary adapter, by itself or one of two."""
     directory.mkdir(parents=True, exist_ok=True)
     tensors = {_peft_name(name): np.ascontiguousarray(array) for name, array in state.tensors.items()}
     (directory / WEIGHTS).write_bytes(save(tensors, metadata={"format": "pt"}))
-    text = json.dumps(_peft_config(state.schema, base_name), indent=2, sort_keys=True) + "\n"
+    text = json.dumps(_peft_config(state.schema, base_name, alone=alone), indent=2, sort_keys=True) + "\n"
     (directory / CONFIG).write_text(text, encoding="utf-8")
     return [directory / CONFIG, directory / WEIGHTS]
 
@@ -118,12 +119,16 @@ def _peft_name(name: str) -> str:
     return _PREFIX + (f"{name}.weight" if name.endswith((".lora_A", ".lora_B")) else name)
 
 
-def _peft_config(schema: AdapterSchema, base_name: str) -> dict[str, Any]:
-    """The part of peft's LoraConfig that is not its default."""
+def _peft_config(schema: AdapterSchema, base_name: str, *, alone: bool) -> dict[str, Any]:
+    """The part of peft's LoraConfig that is not its default.
+
+    Of two adapters neither names a task: peft's own class for classifiers would ask the second for a head as
+    well, and then refuse to switch both on.
+    """
     heads = sorted({t.name.split(".", 1)[0] for t in schema.part("head")})
     return {
         "peft_type": "LORA",
-        "task_type": "SEQ_CLS" if heads else "CAUSAL_LM",
+        "task_type": None if not alone else "SEQ_CLS" if heads else "CAUSAL_LM",
         "base_model_name_or_path": base_name,
         "r": schema.rank,
         "lora_alpha": schema.alpha,
