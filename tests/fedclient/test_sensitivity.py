@@ -5,7 +5,7 @@ sums are read in float64 before noise, from the real `train`.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from domains.language import Adapted, Base
 from fedclient._fused import FusedGradients
 from fedclient._hooks import ExampleGradients
 from fedclient.dataset import PrivateDataset
+from fedcore.adapter import Form
 from fedcore.privacy.bounds import Clipping
 from simulations.tiny import KINDS, TinyKind, make_tiny_base
 from tests.reference import clipped_sum as twin
@@ -81,10 +82,20 @@ class Case:
     shape: list[list[int]]
     micro_batch: int
     source: Callable[[Adapted], Any]
+    form: Form = "lora"
+    residual_rank: int = 0
 
     def adapted(self, bases: dict[TinyKind, Base]) -> Adapted:
-        seed = self.seed % 1000
-        return adapt(bases[self.kind], self.kind, self.trains, seed, rank=self.rank, targets=self.targets)
+        return adapt(
+            bases[self.kind],
+            self.kind,
+            self.trains,
+            self.seed % 1000,
+            rank=self.rank,
+            targets=self.targets,
+            form=self.form,
+            residual_rank=self.residual_rank,
+        )
 
     @property
     def data(self) -> PrivateDataset:
@@ -105,6 +116,18 @@ def cases(draw: st.DrawFn, kinds: tuple[TinyKind, ...] = KINDS) -> Case:
         micro_batch=draw(st.integers(1, 9)),
         source=draw(st.sampled_from(SOURCES)),
     )
+
+
+@st.composite
+def cases_of_forms(draw: st.DrawFn, kinds: tuple[TinyKind, ...] = KINDS) -> Case:
+    """Cores alone, with a head, beside a residual; and a residual beside factors that train."""
+    case = draw(cases(kinds))
+    form: Form = draw(st.sampled_from(("core", "core", "lora")))
+    trains = case.trains
+    if form == "core":
+        trains = draw(st.sampled_from([("core",), ("core", "head")] if case.kind == "bert" else [("core",)]))
+    residual_rank = draw(st.integers(0, 5)) if form == "core" else draw(st.integers(1, 5))
+    return replace(case, form=form, trains=trains, residual_rank=residual_rank)
 
 
 def distance(one: twin.Sums, other: twin.Sums) -> float:
@@ -169,6 +192,35 @@ def test_one_unit_moves_the_sum_at_most_the_clip_norm_in_bfloat16(
     halves: dict[TinyKind, Base], case: Case, rule: Clipping, gone: int, share: float
 ) -> None:
     require_bounded(case.adapted(halves), case, rule, gone, share)
+
+
+@few
+@given(cases_of_forms(), st.sampled_from(RULES), st.integers(0, 9), st.floats(0, 1))
+def test_one_unit_moves_the_sum_of_any_form_at_most_the_clip_norm(
+    bases: dict[TinyKind, Base], case: Case, rule: Clipping, gone: int, share: float
+) -> None:
+    require_bounded(case.adapted(bases), case, rule, gone, share)
+
+
+@few
+@given(cases_of_forms(("llama", "gpt2", "moe")), st.sampled_from(RULES), st.integers(0, 9), st.floats(0, 1))
+def test_one_unit_moves_the_sum_of_any_form_at_most_the_clip_norm_in_bfloat16(
+    halves: dict[TinyKind, Base], case: Case, rule: Clipping, gone: int, share: float
+) -> None:
+    require_bounded(case.adapted(halves), case, rule, gone, share)
+
+
+@few
+@given(cases_of_forms(), st.floats(0, 1))
+def test_the_sum_of_any_form_equals_one_unit_at_a_time(bases: dict[TinyKind, Base], case: Case, share: float) -> None:
+    adapted, data = case.adapted(bases), case.data
+    norms = [twin.norm(twin.unit_gradient(adapted, unit)) for unit in data.units]
+    clip = between(norms, share)
+    slow = twin.clipped_sum(adapted, data.units, clip)
+    assume(min(norms) >= 1e-3)  # Zero but for rounding, as of a query that one key alone can answer.
+    assume(twin.norm(slow) >= 0.3 * min(clip, max(norms)))
+    found = sum_of(case.source(adapted), data, plan(clip_norm_l2=clip), micro_batch=case.micro_batch)
+    assert distance(found, slow) <= 2e-5 * twin.norm(slow)
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "moe"])

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from domains.language import Adapted, Base, Encoded, TokenBatch
 from fedclient.dataset import PrivateDataset
-from fedcore.adapter import AdapterSchema
+from fedcore.adapter import AdapterSchema, Form
 from fedcore.privacy.plan import UNSAFE_NO_NOISE, PrivacyPlan
 from fedcore.privacy.units import PrivacyUnit
 from simulations.tiny import TARGETS, TinyKind
@@ -27,9 +27,13 @@ def adapt(
     *,
     rank: int = 2,
     targets: tuple[str, ...] | None = None,
+    form: Form = "lora",
+    residual_rank: int = 0,
 ) -> Adapted:
     """An adapter with random values everywhere, so that no gradient vanishes."""
-    schema = AdapterSchema.for_base(base.card, rank=rank, alpha=4, targets=targets or TARGETS[kind])
+    schema = AdapterSchema.for_base(
+        base.card, rank=rank, alpha=4, targets=targets or TARGETS[kind], form=form, residual_rank=residual_rank
+    )
     adapted = base.adapt(schema, trains)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
