@@ -87,7 +87,7 @@ class LocalPolicy:
         unit: Whom every plan must protect, and in which relation.
         least_noise_multiplier: Least noise of everything that one step releases together, > 0.
         largest_clip_norm_l2: Largest clip norm, > 0.
-        largest_rank: Largest LoRA rank, >= 1.
+        largest_rank: Largest rank of an adapter, and of a residual beside it, >= 1.
         largest_delta: Largest delta that a plan may state, in (0, 1).
         samplers: How a plan may draw its batches.
         largest_honest_minimum: How many honest institutions shared noise may assume at most, >= 1; None refuses
@@ -256,13 +256,16 @@ class LocalPolicy:
             allowed=f"at most {self.largest_clip_norm_l2:g}",
             holds=privacy.clip_norm_l2 <= self.largest_clip_norm_l2,
         )
-        ranks = _ranks(plan.schema)
+        ranks, residuals = _ranks(plan.schema), _residual_ranks(plan.schema)
+        asked = ", ".join(plain(r, 20) for r in ranks[:4])
+        if residuals:
+            asked += f"; residual {', '.join(plain(r, 20) for r in residuals[:4])}"
         yield Finding(
             rule="rank",
             code="rank_too_large",
-            asked=", ".join(plain(r, 20) for r in ranks[:4]),
+            asked=asked,
             allowed=f"at most {self.largest_rank}",
-            holds=all(type(r) is int and 1 <= r <= self.largest_rank for r in ranks),
+            holds=all(type(r) is int and 1 <= r <= self.largest_rank for r in (*ranks, *residuals)),
         )
         yield Finding(
             rule="delta",
@@ -357,10 +360,19 @@ def _names(names: Collection[Any]) -> str:
 
 
 def _ranks(schema: AdapterSchema) -> list[object]:
-    """The rank that a schema states and those that its tensors have; they should be one."""
+    """The rank that a schema states and those that its trained factors and cores have; they should be one."""
     first = {t.shape[0] if t.shape else 0 for t in schema.part("lora_A")}
     last = {t.shape[-1] if t.shape else 0 for t in schema.part("lora_B")}
-    return [schema.rank, *sorted((first | last) - {schema.rank}, key=repr)]
+    cores = {side for t in schema.part("core") for side in t.shape or (0,)}
+    return [schema.rank, *sorted((first | last | cores) - {schema.rank}, key=repr)]
+
+
+def _residual_ranks(schema: AdapterSchema) -> list[object]:
+    """Those of a residual, as `_ranks`; none where there is no residual. It is not trained, but computed with."""
+    first = {t.shape[0] if t.shape else 0 for t in schema.part("residual_A")}
+    last = {t.shape[-1] if t.shape else 0 for t in schema.part("residual_B")}
+    stated = {schema.residual_rank} - {0}
+    return [*stated, *sorted((first | last) - stated, key=repr)]
 
 
 def _advice(plan: RoundPlan, refused: list[Finding]) -> str:

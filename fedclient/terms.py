@@ -7,6 +7,7 @@ for label, words in in_words(plan):
 import math
 
 from fedclient.consent import plain
+from fedcore.adapter import AdapterSchema
 from fedcore.privacy.plan import PrivacyPlan
 from fedcore.round import JobPlan, RoundPlan
 
@@ -22,11 +23,7 @@ def in_words(plan: JobPlan | RoundPlan) -> tuple[tuple[str, str], ...]:
         ("job", f"{plan.job_id}, {which}, strategy {plain(plan.strategy)}"),
         ("task", f"{plain(plan.task)}, at most {plan.max_tokens} tokens for each example"),
         ("base", f"{plain(schema.base_digest, 64)}"),
-        (
-            "adapter",
-            f"LoRA of rank {plain(schema.rank, 20)} on {plain(', '.join(map(str, schema.targets)))}:"
-            f" {schema.parameters:,} numbers",
-        ),
+        ("adapter", _adapter(schema)),
         ("protects", plain(privacy.unit.describe())),
         ("batches", _batches(privacy)),
         ("steps", f"{privacy.steps_per_round:,} in a round, {steps:,} in all; {_optimiser(plan)}"),
@@ -37,6 +34,20 @@ def in_words(plan: JobPlan | RoundPlan) -> tuple[tuple[str, str], ...]:
         ("noise", _noise(privacy)),
         ("seen", _seen(plan)),
     )
+
+
+def _adapter(schema: AdapterSchema) -> str:
+    """Form, rank and size; what of it no institution trains is said."""
+    targets = plain(", ".join(map(str, schema.targets)))
+    words = f"LoRA of rank {plain(schema.rank, 20)} on {targets}: {schema.parameters:,} numbers"
+    if schema.form == "core":
+        head = " and the head" if schema.part("head") else ""
+        trained = sum(t.size for t in schema.part("core", "head"))
+        words += f"; only the square cores between its factors{head} train, {trained:,} numbers"
+    if schema.residual_rank != 0:
+        residual = sum(t.size for t in schema.part("residual_A", "residual_B"))
+        words += f"; a residual of rank {plain(schema.residual_rank, 20)}, {residual:,} of the numbers, does not train"
+    return words
 
 
 def _batches(privacy: PrivacyPlan) -> str:

@@ -27,6 +27,7 @@ from fedcore.privacy.plan import PrivacyPlan
 from fedcore.privacy.sampling import RandomSource, SystemRandom, UnsafeSeeded
 from fedcore.round import RoundPlan
 from fedcore.secagg import RingArray
+from fedserver.strategies import load_strategy
 from simulations.directory import RunDirectory
 from simulations.scenario import Scenario
 
@@ -68,7 +69,7 @@ def make_institution(
             unit=privacy.unit,
             least_noise_multiplier=1e-6 if unsafe else privacy.noise_multiplier,
             largest_clip_norm_l2=privacy.clip_norm_l2,
-            largest_rank=scenario.adapter.rank,
+            largest_rank=max(1, load_strategy(scenario.strategy).traits.residual_times) * scenario.adapter.rank,
             largest_delta=privacy.delta,
             samplers=(privacy.sampler,),
             largest_honest_minimum=privacy.honest_minimum,

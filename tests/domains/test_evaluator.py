@@ -11,7 +11,8 @@ from domains.base import load_task
 from domains.evaluator import PublicEvaluator
 from domains.language import Base, mean_loss
 from domains.medicine import synthetic
-from fedcore.adapter import AdapterSchema, AdapterState
+from fedcore.adapter import AdapterSchema, AdapterState, Form
+from fedcore.adapter_forms import plain
 from fedcore.errors import BaseMismatch, ConfigError, RecordError
 from simulations.tiny import make_tiny_base
 
@@ -31,8 +32,10 @@ def records(tmp_path: Path) -> Path:
     return path
 
 
-def random_state(base: Base) -> AdapterState:
-    schema = AdapterSchema.for_base(base.card, rank=2, alpha=4, targets=("v_proj",))
+def random_state(base: Base, form: Form = "lora", residual_rank: int = 0) -> AdapterState:
+    schema = AdapterSchema.for_base(
+        base.card, rank=2, alpha=4, targets=("v_proj",), form=form, residual_rank=residual_rank
+    )
     rng = np.random.default_rng(0)
     return AdapterState(schema=schema, tensors={t.name: rng.normal(0, 2, t.shape).astype("f4") for t in schema.tensors})
 
@@ -50,6 +53,18 @@ def test_losses_of_base_and_adapter_equal_a_direct_measurement(llama: Path, reco
     adapted.load(state)
     assert measured == pytest.approx(mean_loss(base, adapted, examples), abs=1e-6)
     assert measured != pytest.approx(alone, abs=1e-3)
+
+
+@pytest.mark.parametrize(("form", "residual"), [("core", 0), ("lora", 6), ("core", 3)])
+def test_an_adapter_of_another_form_has_the_loss_of_the_plain_adapter_that_it_equals(
+    llama: Path, records: Path, form: Form, residual: int
+) -> None:
+    evaluator = PublicEvaluator(llama)
+    state = random_state(Base.load(llama), form, residual)
+    measured = [evaluator.loss(s, task=TASK, records=records, limit=4, max_tokens=64) for s in (state, plain(state))]
+    alone = evaluator.loss(None, task=TASK, records=records, limit=4, max_tokens=64)
+    assert measured[0] == pytest.approx(measured[1], abs=1e-5)
+    assert measured[0] != pytest.approx(alone, abs=1e-3)
 
 
 def test_adapter_of_another_base_is_refused(llama: Path, records: Path, tmp_path: Path) -> None:

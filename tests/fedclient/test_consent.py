@@ -10,7 +10,7 @@ import pytest
 from domains.base import task_digest
 from fedclient.consent import WAITING, Finding, LocalPolicy, plain
 from fedclient.hours import Hours
-from fedcore.adapter import AdapterSchema, ModelCard, TensorSpec
+from fedcore.adapter import AdapterSchema, Form, ModelCard, TensorSpec
 from fedcore.errors import ConfigError, InvalidPlan, PlanRefused
 from fedcore.identity import SigningIdentity
 from fedcore.privacy.bounds import Clipping
@@ -96,6 +96,38 @@ def test_noise_is_that_of_everything_a_step_releases(make_plan: Plans) -> None:
     assert refused.reason == "noise_too_low"
     assert "noise_multiplier 0.454" in str(refused)
     POLICY.accept(make_plan(privacy=dataclasses.replace(privacy, clipping=adaptive(20.0))))
+
+
+def formed(card: ModelCard, rank: int = 2, form: Form = "lora", residual_rank: int = 0) -> AdapterSchema:
+    return AdapterSchema.for_base(card, rank=rank, alpha=4, targets=("q_proj",), form=form, residual_rank=residual_rank)
+
+
+@pytest.mark.parametrize("form", ["lora", "core"])
+@pytest.mark.parametrize(("rank", "residual", "holds"), [(2, 0, True), (2, 2, True), (1, 3, False), (3, 1, False)])
+def test_factors_cores_and_residuals_keep_to_the_largest_rank(
+    make_plan: Plans, card: ModelCard, form: Form, rank: int, residual: int, holds: bool
+) -> None:
+    trains = ("core",) if form == "core" else ("lora_B",)
+    plan = make_plan(schema=formed(card, rank, form, residual), trains=trains, carries=trains)
+    finding = next(f for f in POLICY.findings(plan) if f.rule == "rank")
+    assert finding.holds == holds
+    assert finding.asked == (f"{rank}; residual {residual}" if residual else f"{rank}")
+    if holds:
+        POLICY.accept(plan)
+    else:
+        assert refusal(POLICY, plan).reason == "rank_too_large"
+
+
+@pytest.mark.parametrize("part", ["core", "residual_A", "residual_B"])
+@pytest.mark.parametrize("stated", [0, 1])
+def test_a_rank_hidden_in_a_core_or_a_residual_is_refused(
+    make_plan: Plans, schema: AdapterSchema, part: str, stated: int
+) -> None:
+    shape = {"core": (2, 9), "residual_A": (9, 6), "residual_B": (4, 9)}[part]
+    extra = TensorSpec(name=f"layers.0.q_proj.{part}", shape=shape)
+    tensors = tuple(sorted((*schema.tensors, extra), key=lambda t: t.name))
+    plan = make_plan(schema=dataclasses.replace(schema, tensors=tensors, residual_rank=stated))
+    assert refusal(POLICY, plan).reason == "rank_too_large"
 
 
 def test_a_rank_hidden_in_the_tensors_is_refused(make_plan: Plans, schema: AdapterSchema) -> None:
