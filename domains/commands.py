@@ -2,6 +2,7 @@
 
     concordat generate medicine.record --input bundle.json --release releases/demo-1a2b --key coordinator.json
     concordat release verify releases/demo-1a2b --key coordinator.json
+    concordat release join releases/demo-1a2b --key coordinator.json --out adapter
 
 A release is verified against a pinned key before anything of it is loaded; there is no other way in. These
 commands read the environment for the cache's place, and nothing else of it.
@@ -23,7 +24,8 @@ from domains.pipeline import Document, Settings
 from domains.pipeline import generate as write_document
 from fedcore import __version__
 from fedcore.adapter import AdapterState
-from fedcore.adapter_files import read_adapter
+from fedcore.adapter_files import read_adapter, write_adapter
+from fedcore.adapter_forms import plain
 from fedcore.cli import console, example, report
 from fedcore.enrolment import pinned_key
 from fedcore.errors import ConfigError, RecordError, TamperedRelease, TrustError
@@ -120,6 +122,33 @@ def show_command(directory: _Directory, key: _Key = None, as_json: _Json = False
             raise TamperedRelease(f"the release {directory} cannot be read", expected=MANIFEST) from error
     value = _summary(manifest, verified=key is not None)
     report(value, as_json=as_json, human=lambda: _show(value))
+
+
+@release.command("join", epilog=example("concordat release join releases/NAME --key coordinator.json --out adapter"))
+def join_command(
+    directory: _Directory,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A new directory for the one adapter.")],
+    key: _Key = None,
+    as_json: _Json = False,
+) -> None:
+    """Write a verified release as one ordinary LoRA adapter, for servers that load no second one.
+
+    The result is not signed: it leaves the release's guarantees behind. A residual adds its rank to the adapter's.
+    """
+    manifest, state = load_release(directory, key)
+    if out.exists():
+        raise ConfigError(f"{out} exists already", do="choose another --out")
+    joined = plain(state)
+    try:
+        write_adapter(out, joined, manifest.base_name)
+    except OSError as error:
+        raise ConfigError(f"{out} cannot be written ({error.strerror})", do="choose another --out") from error
+    value = {"release": manifest.release_id, "out": str(out), "rank": joined.schema.rank, "alpha": joined.schema.alpha}
+    report(
+        value,
+        as_json=as_json,
+        human=lambda: typer.echo(f"{out}: one adapter of rank {value['rank']}, not signed, of {value['release']}"),
+    )
 
 
 def load_release(directory: Path, key: str | None) -> tuple[ReleaseManifest, AdapterState]:

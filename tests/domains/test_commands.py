@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +14,11 @@ from typer.testing import CliRunner, Result
 
 from domains import bases
 from domains.commands import generate, load_release, pinned_key, release
-from domains.language import set_threads
+from domains.language import Base, set_threads
 from domains.medicine.synthetic import records
 from fedcore.adapter import AdapterSchema, AdapterState
-from fedcore.adapter_files import WEIGHTS, write_adapter
+from fedcore.adapter_files import CONFIG, WEIGHTS, write_adapter
+from fedcore.adapter_forms import plain
 from fedcore.enrolment import CoordinatorCard
 from fedcore.errors import BaseMismatch, ConfigError, ModelError, NotFhirR4, RecordError, TamperedRelease, TrustError
 from fedcore.identity import SigningIdentity
@@ -24,6 +26,10 @@ from fedcore.manifest import PrivacySpend, ReleaseManifest
 from simulations.tiny import make_tiny_base
 
 SIGNER = SigningIdentity.generate()
+FORMS = ("core", "residual_A", "residual_B")
+OTHER_FORMS = pytest.mark.parametrize(
+    "form", [{"form": "core"}, {"residual_rank": 6}, {"form": "core", "residual_rank": 4}]
+)
 ROW = next(records("riverside", 1, seed=3))
 
 
@@ -36,11 +42,21 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make_release(tmp_path: Path, llama: Path) -> Callable[..., Path]:
     """A signed release on the tiny base; any field of its manifest can be overridden."""
 
-    def make(name: str = "release", epsilon: float = 2.5, scale: float = 0.0, **changes: Any) -> Path:
+    def make(
+        name: str = "release",
+        epsilon: float = 2.5,
+        scale: float = 0.0,
+        form: dict[str, Any] | None = None,
+        **changes: Any,
+    ) -> Path:
         card = bases.read_card(bases.add(str(llama), tmp_path / "store", name="mine"))
         assert card is not None
-        state = AdapterState.initial(AdapterSchema.for_base(card, rank=2, alpha=4, targets=("q_proj",)), seed=1)
+        schema = AdapterSchema.for_base(card, rank=2, alpha=4, targets=("q_proj",), **(form or {}))
+        state = AdapterState.initial(schema, seed=1)
         state = state.replace({n: np.full_like(a, scale) for n, a in state.part("lora_B").items()})
+        state = state.replace(
+            {n: np.sin(np.arange(a.size, dtype=np.float32)).reshape(a.shape) * 3 for n, a in state.part(*FORMS).items()}
+        )
         spend = PrivacySpend(
             institution="st-anne",
             unit="patient",
@@ -256,3 +272,76 @@ def test_a_key_is_a_card_or_hexadecimal(tmp_path: Path) -> None:
     (tmp_path / "card.json").write_text("{}")
     with pytest.raises((ConfigError, TrustError)):
         pinned_key(str(tmp_path / "card.json"))
+
+
+def logits(model: Any) -> Any:
+    """Of a made-up sequence."""
+    import torch
+
+    with torch.no_grad():
+        return model(input_ids=torch.arange(3, 15)[None]).logits
+
+
+@OTHER_FORMS
+def test_a_release_of_another_form_loads_as_it_was_trained_and_writes(
+    call: Callable[..., Result], make_release: Callable[..., Path], llama: Path, bundle: Path, form: dict[str, Any]
+) -> None:
+    directory = make_release(form=form, scale=0.5)
+    key = SIGNER.public.key_hex
+    assert json.loads(call(release, "verify", directory, "--key", key, "--json").stdout)["verified"]
+    manifest, state = load_release(directory, key)
+    assert state.digest == manifest.state_digest
+    assert state.part(*FORMS)
+    value = json.loads(
+        call(generate, "medicine.record", "--input", bundle, "--release", directory, "--key", key, "--json").stdout
+    )
+    assert value["stamp"]["release"] == manifest.release_id
+    base = Base.load(llama, device="cpu")
+    alone = logits(base.model)
+    base.adapt(state.schema, ()).load(state)
+    trained = logits(base.model)
+    assert float((trained - alone).abs().max()) > 1e-3
+    gained = plain(state)
+    base.adapt(gained.schema, ()).load(gained)
+    assert float((trained - logits(base.model)).abs().max()) <= 1e-5
+
+
+@OTHER_FORMS
+def test_joined_a_release_is_one_adapter_that_peft_loads_alone(
+    call: Callable[..., Result], make_release: Callable[..., Path], llama: Path, tmp_path: Path, form: dict[str, Any]
+) -> None:
+    import peft
+    import transformers
+
+    directory, out = make_release(form=form, scale=0.5), tmp_path / "one"
+    key = SIGNER.public.key_hex
+    value = json.loads(call(release, "join", directory, "--key", key, "--out", out, "--json").stdout)
+    assert {p.name for p in out.iterdir()} == {WEIGHTS, CONFIG}
+    assert value["rank"] == 2 + form.get("residual_rank", 0)
+    state = load_release(directory, key)[1]
+    base = Base.load(llama, device="cpu")
+    base.adapt(state.schema, ()).load(state)
+    fresh: Any = transformers.AutoModelForCausalLM.from_pretrained(llama)
+    theirs = logits(peft.PeftModel.from_pretrained(fresh, out).eval())
+    assert float((theirs - logits(base.model)).abs().max()) <= 1e-5
+    with pytest.raises(ConfigError, match="exists already"):
+        call(release, "join", directory, "--key", key, "--out", out)
+
+
+def test_a_release_that_does_not_verify_is_not_joined(
+    call: Callable[..., Result], make_release: Callable[..., Path], tmp_path: Path
+) -> None:
+    directory = make_release(form={"residual_rank": 4})
+    path = directory / "residual" / WEIGHTS
+    path.write_bytes(path.read_bytes()[:-1] + b"\x01")
+    for command in (("verify",), ("join", "--out", tmp_path / "one")):
+        with pytest.raises(TamperedRelease, match="residual/adapter_model"):
+            call(release, command[0], directory, "--key", SIGNER.public.key_hex, *command[1:])
+    assert not (tmp_path / "one").exists()
+
+
+def test_a_release_without_its_second_adapter_does_not_verify(make_release: Callable[..., Path]) -> None:
+    directory = make_release(form={"residual_rank": 4})
+    shutil.rmtree(directory / "residual")
+    with pytest.raises(TamperedRelease, match="too few: residual"):
+        load_release(directory, SIGNER.public.key_hex)
