@@ -8,6 +8,7 @@
                          with secure sums: add masked replies, open their total      masked.py
             5  fold      the strategy's pure function of state and sum               strategies/
                          in a joint round: one step of the coordinator's optimiser   optimisers.py
+                         with a server optimiser: its step towards the fold           server_optimisers.py
             6  checkpoint  state, outcome, spends and receipts in one transaction    store.py
 
 Every reply that an institution signed is countersigned by a receipt for the entry of its ledger; the newest
@@ -44,6 +45,7 @@ from fedserver.gather import Gatherer
 from fedserver.masked import JobSums
 from fedserver.optimisers import joint_step
 from fedserver.progress import Clock, JobResult, Progress
+from fedserver.server_optimisers import step as server_step
 from fedserver.store import Store
 from fedserver.strategies import load_strategy
 
@@ -198,7 +200,10 @@ class Coordinator(FlowerStrategy):
         """The next state, and the memory of the optimiser that took the step, where the coordinator's own did."""
         if plan.joint:
             return joint_step(plan, state, self._store.memory(plan.job_id, plan.round - 1), cohort)
-        return self._strategy.fold(state, cohort), {}
+        folded = self._strategy.fold(state, cohort)
+        if self._job.server_optimiser is None:
+            return folded, {}
+        return server_step(self._job.server_optimiser, state, folded, self._store.memory(plan.job_id, plan.round - 1))
 
     def _plan(self, gatherer: Gatherer, number: int, state: AdapterState) -> RoundPlan:
         """Select a cohort and write a round's plan for it.

@@ -1,13 +1,14 @@
 """Strategies: what a round trains, what travels, and how a sum of updates becomes the next state.
 
 A strategy is one small module here that ends in `strategy = …()`; its name is the module's. It is pure:
-it knows neither who contributed, nor keys, nor noise. Every fold here is a mean of updates, which is
-linear, so that it works under a masked sum too and a mean of noised updates keeps its noise small.
+it knows neither who contributed, nor keys, nor noise. Most folds are a mean of updates, which is linear, so that they
+work under a masked sum too and a mean of noised updates keeps its noise small. Three fold the mean of products B A,
+which nobody can form behind masks and which carries more noise: their `Traits` say so, and a job is refused or warned.
 
 >>> load_strategy("frozen_a").trains(1)
 ('lora_B', 'head')
->>> sorted(strategy_names())
-['alternating', 'fedavg', 'frozen_a']
+>>> [name for name in strategy_names() if load_strategy(name).traits.products]
+['fedex', 'flexlora', 'flora']
 """
 
 import importlib
@@ -19,7 +20,7 @@ from fedcore.adapter import AdapterState, Form
 from fedcore.errors import ConfigError
 from fedcore.round import CohortSum, JobPlan
 
-__all__ = ["DEFAULT", "Strategy", "Traits", "add_mean", "check_fit", "load_strategy", "strategy_names"]
+__all__ = ["DEFAULT", "Strategy", "Traits", "add_mean", "check_fit", "load_strategy", "strategy_names", "warnings"]
 
 DEFAULT = "fedavg"
 """The one that measures best on the demo's own model and data."""
@@ -37,6 +38,7 @@ class Traits:
         masked: It works on a masked sum.
         products: It folds the sum of products, which nobody can form behind masks.
         ranks: Institutions may train different ranks.
+        ordered: Its slots stand in an order that a server optimiser would break.
         form: Of the adapter.
         residual_times: Rank of the adapter's residual, as a multiple of its rank; 0 for none.
         keeps: Parts that train and stay at each institution.
@@ -49,6 +51,7 @@ class Traits:
     masked: bool = True
     products: bool = False
     ranks: bool = False
+    ordered: bool = False
     form: Form = "lora"
     residual_times: int = 0
     keeps: tuple[str, ...] = ()
@@ -124,5 +127,29 @@ def check_fit(job: JobPlan) -> None:
             f"with the strategy {job.strategy} all institutions train the same rank",
             do="leave [ranks] out, or choose hetlora or flexlora",
         )
+    if job.server_optimiser is not None and traits.ordered:
+        raise ConfigError(
+            f"the strategy {job.strategy} hands out slots in order of their singular values, and a server optimiser"
+            " would move them out of it",
+            do="leave [server_optimiser] out, or choose another strategy",
+        )
+    if job.gate is not None and traits.keeps:
+        raise ConfigError(
+            f"with the strategy {job.strategy} a part of each adapter stays at its institution, so that a gate has no"
+            " whole one to score",
+            do="leave [gate] out, or choose another strategy",
+        )
     if (job.schema.form, job.schema.residual_rank) != (traits.form, traits.residual_times * job.schema.rank):
         raise ConfigError(f"the adapter has not the form that the strategy {job.strategy} trains")
+
+
+def warnings(job: JobPlan) -> tuple[str, ...]:
+    """What a person should know before such a job begins, in whole sentences; it may run all the same."""
+    traits = load_strategy(job.strategy).traits
+    if not (traits.noisier and job.privacy.is_private):
+        return ()
+    calm = ", ".join(n for n in strategy_names() if not load_strategy(n).traits.noisier)
+    return (
+        f"The strategy {job.strategy} is noisier under privacy than the mean of the factors: {traits.noise}."
+        f" Less noise: {calm}.",
+    )

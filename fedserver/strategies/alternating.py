@@ -17,7 +17,7 @@ __all__ = ["Alternating", "strategy"]
 
 
 _TRAITS = Traits(
-    when="as frozen_a, where A must learn too; two rounds or more",
+    when="as frozen_a, where A must learn too; two rounds or more; masks only where A is as large as B",
     exact="yes: in each round one factor is the same everywhere",
     noise="enters the product once a round",
 )
