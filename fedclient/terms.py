@@ -87,4 +87,6 @@ def _seen(plan: JobPlan | RoundPlan) -> str:
 def _optimiser(plan: JobPlan | RoundPlan) -> str:
     """The optimiser in a few words."""
     where = ", at the coordinator" if plan.joint else ""
-    return f"{plan.optimiser.name}, learning rate {plan.optimiser.learning_rate:g}{where}"
+    pull = f", held near the round's state by a proximal term of {plan.optimiser.proximal:g}"
+    words = f"{plan.optimiser.name}, learning rate {plan.optimiser.learning_rate:g}{where}"
+    return words + (pull if plan.optimiser.proximal else "")

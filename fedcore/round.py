@@ -50,6 +50,7 @@ class Optimiser:
 
     `proximal` is FedProx's mu (Li et al. 2020, arXiv:1812.06127): each local step also sees the gradient of
     mu / 2 |w - w0|^2, where w0 is the round's state. It is added after the noise and knows no record. Local steps only.
+    With "sgd" the learning rate times mu must stay below 2 (1 + momentum), from where on steps would swing up.
 
     Args:
         name: "adamw" or "sgd".
@@ -100,6 +101,12 @@ class Optimiser:
         ):
             if not holds:  # Also when it is not a number.
                 raise ConfigError(f"optimiser: {name} is out of range", expected=expected)
+        if self.name == "sgd" and not self.learning_rate * self.proximal < 2 * (1 + self.momentum):
+            raise ConfigError(
+                "optimiser: each step would overshoot what proximal pulls to by more than the last",
+                expected="learning_rate times proximal below 2 (1 + momentum)",
+                do="lower one of them",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
