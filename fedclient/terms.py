@@ -25,7 +25,7 @@ def in_words(plan: JobPlan | RoundPlan) -> tuple[tuple[str, str], ...]:
         (
             "adapter",
             f"LoRA of rank {plain(schema.rank, 20)} on {plain(', '.join(map(str, schema.targets)))}:"
-            f" {schema.parameters:,} numbers",
+            f" {schema.parameters:,} numbers{_ranks(plan)}",
         ),
         ("protects", plain(privacy.unit.describe())),
         ("batches", _batches(privacy)),
@@ -46,6 +46,13 @@ def _batches(privacy: PrivacyPlan) -> str:
         drawn += f"; of more than {privacy.batch_limit:,} drawn, that many stay"
         drawn += f"; only where there are at most {privacy.largest_units:,} units"
     return f"{drawn}; at most {privacy.examples_per_unit:,} examples of a unit"
+
+
+def _ranks(plan: JobPlan | RoundPlan) -> str:
+    """Who trains fewer slots of the adapter."""
+    named = ", ".join(f"{plain(name, 40)} {rank}" for name, rank in plan.ranks[:8])
+    more = f" and {len(plan.ranks) - 8} more institutions fewer" if len(plan.ranks) > 8 else ""
+    return f"; of the {plan.schema.rank} slots of each pair {named}{more} train the first alone" if plan.ranks else ""
 
 
 def _noise(privacy: PrivacyPlan) -> str:
