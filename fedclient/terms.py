@@ -36,6 +36,7 @@ def in_words(plan: JobPlan | RoundPlan) -> tuple[tuple[str, str], ...]:
         ),
         ("noise", _noise(privacy)),
         ("seen", _seen(plan)),
+        *_stays(plan),
     )
 
 
@@ -89,6 +90,17 @@ def _seen(plan: JobPlan | RoundPlan) -> str:
             " more institutions neither drop out nor tell their part of the noise"
         )
     return words
+
+
+def _stays(plan: JobPlan | RoundPlan) -> tuple[tuple[str, str], ...]:
+    """What an institution keeps for itself; a job alone does not say which parts its strategy trains."""
+    if isinstance(plan, JobPlan) or not plan.keeps:
+        return ()
+    words = (
+        f"this institution's own {plain(' and '.join(plan.keeps))} of {sum(t.size for t in plan.kept):,} numbers is"
+        " trained in the same noised steps, is kept in its ledger's file and never leaves it"
+    )
+    return (("stays", words),)
 
 
 def _optimiser(plan: JobPlan | RoundPlan) -> str:
