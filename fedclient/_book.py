@@ -194,6 +194,8 @@ class Page:
         self.answered: dict[str, str] = {}
         self.tallies: dict[tuple[str, str], Tally] = {}
         self.approvals: dict[str, tuple[Entry, int]] = {}
+        self.personal: dict[tuple[str, str, str], str] = {}
+        """(coordinator, job, schema's digest) -> digest of the personal part that is kept."""
 
     @property
     def events(self) -> list[DpEvent]:
@@ -220,6 +222,9 @@ class Page:
         elif entry.kind == "commit":
             self.answered[body["plan"]] = body["reply"]
             self.tallies[body["job"], body.get("coordinator", "")].answered += 1
+            if "personal" in body:
+                part = body["personal"]
+                self.personal[body["coordinator"], body["job"], part["schema"]] = part["digest"]
         elif entry.kind == "approve":
             self.approvals[body["job"]] = entry, self._rounds(body["job"])
         else:

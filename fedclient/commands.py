@@ -17,6 +17,7 @@ from fedclient._options import Directory, Json
 from fedclient._setup import NewNode, enrolment_request, make_node
 from fedclient.budget_commands import budget, figure, ledger, own_account
 from fedclient.ledger import read_accounts
+from fedclient.personal_commands import personal
 from fedclient.policy_commands import approve, policy
 from fedclient.records import Format, Record, read_records
 from fedclient.settings import NodeSettings
@@ -192,6 +193,9 @@ node.command(epilog=example("concordat node budget --dir hospital-a", "concordat
     budget
 )
 node.command(epilog=example("concordat node approve first --dir hospital-a"))(approve)
+node.command(
+    epilog=example("concordat node personal first --release releases/NAME --out own-adapter --dir hospital-a")
+)(personal)
 node.add_typer(policy, name="policy")
 node.add_typer(ledger, name="ledger")
 
@@ -272,7 +276,8 @@ def check(directory: Directory = Path(), as_json: Json = False) -> None:
         typer.echo("What leaves this machine in a round:")
         for line in leaves:
             typer.echo(f"  - {line}")
-        typer.echo("Never: records, texts, their number, losses, gradients, or an error's words.")
+        typer.echo("Never: records, texts, their number, losses, gradients, a part that a plan leaves with you, or")
+        typer.echo("an error's words.")
 
     report(value, as_json=as_json, human=human)
     if not fitting or any(t["bad_rows"] for t in fitting):

@@ -25,7 +25,7 @@ from fedcore.adapter import AdapterSchema
 from fedcore.errors import ConfigError, PlanRefused
 from fedcore.privacy.accounting import SAMPLERS
 from fedcore.privacy.units import PrivacyUnit
-from fedcore.round import JobPlan, RoundPlan
+from fedcore.round import JobPlan, RoundPlan, rank_of
 
 __all__ = ["WAITING", "Agreement", "ApprovalRule", "Finding", "LocalPolicy", "plain"]
 
@@ -87,14 +87,16 @@ class LocalPolicy:
         unit: Whom every plan must protect, and in which relation.
         least_noise_multiplier: Least noise of everything that one step releases together, > 0.
         largest_clip_norm_l2: Largest clip norm, > 0.
-        largest_rank: Largest rank of an adapter, and of a residual beside it, >= 1.
+        largest_rank: Largest rank that is trained here, and of a residual beside it, >= 1; where a plan gives
+            institutions ranks of their own and `own` is set, this one's.
         largest_delta: Largest delta that a plan may state, in (0, 1).
         samplers: How a plan may draw its batches.
         largest_honest_minimum: How many honest institutions shared noise may assume at most, >= 1; None refuses
             shared noise.
         peers: "name=fingerprint" of each institution whose operator this one's compared fingerprints with; the
             other members of a plan that shares noise count as colluders.
-        own: "name=fingerprint" of this institution, which it need not compare; empty: only `peers` are known.
+        own: "name=fingerprint" of this institution, which it need not compare, and by whose name it finds its own rank
+            in a plan; empty: only `peers` are known.
         hours: When a round may start.
         approval: What a person must approve.
         digest_of: Digest of an installed task.
@@ -256,7 +258,7 @@ class LocalPolicy:
             allowed=f"at most {self.largest_clip_norm_l2:g}",
             holds=privacy.clip_norm_l2 <= self.largest_clip_norm_l2,
         )
-        ranks, residuals = _ranks(plan.schema), _residual_ranks(plan.schema)
+        ranks, residuals = self._ranks(plan), _residual_ranks(plan.schema)
         asked = ", ".join(plain(r, 20) for r in ranks[:4])
         if residuals:
             asked += f"; residual {', '.join(plain(r, 20) for r in residuals[:4])}"
@@ -290,6 +292,11 @@ class LocalPolicy:
             allowed=self.hours.describe(),
             holds=self.hours.allow(now),
         )
+
+    def _ranks(self, plan: JobPlan | RoundPlan) -> list[object]:
+        """The rank that is trained here and those that the plan's tensors have, if they have others than it states."""
+        stated, *others = _ranks(plan.schema)
+        return [rank_of(plan, Peer.parse(self.own).name) if self.own else stated, *others]
 
     def _honest_minimum(self, plan: JobPlan | RoundPlan) -> Finding:
         """How many others the noise relies on."""

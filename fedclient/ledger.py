@@ -19,7 +19,8 @@ coordinator signs the hashes of entries, and `receipts.py` finds those that this
 dataset's page starts with a random salt, so that a hash that leaves tells nothing of what it is over.
 
 Masked sums. The file also keeps the sealed states of this institution as a party of masked sums, because a
-masked reply and the state that has used up its round must become durable together.
+masked reply and the state that has used up its round must become durable together. Personal parts. Likewise it keeps
+what a plan lets stay here, because a reply and what stays beside it are of one round.
 """
 
 import secrets
@@ -29,9 +30,11 @@ from pathlib import Path
 from typing import Any, final
 
 from fedclient import _replies, accountant
+from fedclient._accounts import read_accounts
 from fedclient._book import Account, Approval, Book, JobAccount, Lost, Moment, Page
 from fedclient._budget import Accountant, BudgetLimit, Reservation, require_affordable
 from fedclient._chain import Chain, Entry, tampered, to_json
+from fedclient._personal_parts import PersonalChange, PersonalParts
 from fedclient._replies import KEPT_REPLIES
 from fedclient._sum_states import StateChange, SumStates
 from fedcore.errors import LedgerError, PlanRefused
@@ -71,6 +74,7 @@ class Ledger:
         self._dataset = dataset
         self._cost = cost
         self.sum_states = SumStates(chain)  # Of the institution, whichever dataset a job is about.
+        self.personal = PersonalParts(chain, dataset)
 
     @classmethod
     def open(
@@ -160,25 +164,40 @@ class Ledger:
             head=entry.hash,
         )
 
-    def commit(self, reservation: Reservation, reply: Envelope, *, sums: StateChange | None = None) -> None:
-        """Note that a reservation is answered, and keep reply and state of sums (`sums`), in one transaction.
+    def commit(
+        self,
+        reservation: Reservation,
+        reply: Envelope,
+        *,
+        sums: StateChange | None = None,
+        personal: PersonalChange | None = None,
+    ) -> None:
+        """Note that a reservation is answered, and keep what belongs to the answer, all in one transaction.
 
+        Args:
+            reservation: What is answered.
+            reply: The answer.
+            sums: State of masked sums that the reply used up.
+            personal: What stays of the round.
         Raises:
             LedgerError: The reservation is not in this ledger.
             PlanRefused: "already_answered": another answer to the same plan was committed meanwhile.
-                "sum_state_changed": the party answered something else meanwhile.
+                "sum_state_changed", "personal_part_changed": another round was answered meanwhile.
         """
         with self._chain.transaction() as book:
             page = self._reserved(book, reservation)
             if reservation.plan_digest in page.answered:
                 raise PlanRefused("the plan was answered meanwhile", reason="already_answered")
-            body = {
+            body: dict[str, Any] = {
                 "job": reservation.job_id,
                 "coordinator": reservation.coordinator,
                 "plan": reservation.plan_digest,
                 "reservation": reservation.seq,
                 "reply": _replies.digest(reply),
             }
+            if personal is not None:
+                self.personal.replace(book, personal)
+                body["personal"] = {"schema": personal.kept.schema, "digest": personal.kept.digest}
             entry = self._chain.append(self._dataset, "commit", body)
             _replies.keep(self._chain.db, self._dataset, reservation.plan_digest, entry.seq, reply)
             if sums is not None:
@@ -315,6 +334,7 @@ class Ledger:
         """Start the dataset's page, or require that it is about the same promise."""
         with self._chain.transaction() as book:
             self.sum_states.prepare()
+            self.personal.prepare()
             page = book.pages.get(self._dataset)
             if page is None:
                 body = {"unit": unit.key, "relation": unit.relation, "delta": limit.delta}
@@ -378,22 +398,6 @@ class Ledger:
             )
         if plan.digest in page.answered:
             raise PlanRefused(f"round {plan.round} of {plan.job_id} was answered before", reason="already_answered")
-
-
-def read_accounts(path: Path) -> tuple[Account, ...]:
-    """What every dataset of a ledger file adds up to, from stored figures; reads only, checks the chain.
-
-    Raises:
-        LedgerError: The file is missing, not a ledger, or its chain is broken.
-    """
-    if not path.exists():
-        raise LedgerError(f"there is no ledger at {path}", do="it is made when the node first runs")
-    chain = Chain(path, empty=Book, read_only=True)
-    try:
-        with chain.transaction(write=False) as book:
-            return tuple(page.snapshot() for page in book.pages.values())
-    finally:
-        chain.close()
 
 
 def _limits(limit: BudgetLimit) -> dict[str, Any]:

@@ -7,7 +7,7 @@ It turns a round's plan and state into an update, or where the plan has secure s
 their ring. It knows nothing of budgets, signatures, masks or the server.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, cast, final
 
@@ -21,15 +21,18 @@ from fedclient.dataset import PrivateDataset
 from fedclient.joint import encoded_sum, noised_sum
 from fedclient.step import train
 from fedclient.update import AdapterUpdate
-from fedcore.adapter import AdapterState
-from fedcore.errors import BaseMismatch, ConfigError, PrivacyError
+from fedcore.adapter import AdapterState, FloatArray, check_tensors
+from fedcore.errors import BaseMismatch, ConfigError, ModelError, PrivacyError
 from fedcore.privacy.integer_noise import IntegerNoiseSource
 from fedcore.privacy.noise import NoiseSource
 from fedcore.privacy.sampling import RandomSource
 from fedcore.round import RoundPlan
 from fedcore.secagg import RingArray
 
-__all__ = ["GradientRule", "Trainer"]
+__all__ = ["GradientRule", "Keep", "Trainer"]
+
+Keep = Callable[[Mapping[str, FloatArray]], None]
+"""Told once, at the end of a round, what `plan.kept` became: by tensor name. It never leaves the institution."""
 
 GradientRule = Literal["fused", "hooks"]
 """Who forms the gradient of each example: the LoRA layers themselves, or Opacus' hooks."""
@@ -75,6 +78,7 @@ class Trainer:
         source: RandomSource,
         noise: NoiseSource,
         report: Callable[[int, int], None] | None = None,
+        keep: Keep | None = None,
     ) -> AdapterUpdate:
         """Run one round of a plan without secure sums from `state`.
 
@@ -88,15 +92,17 @@ class Trainer:
             source: Samples units.
             noise: The mechanism of the plan.
             report: Told (steps done, steps) after each step.
+            keep: Told what stays here, for a plan that keeps something: trained in the same steps, noise included.
         Raises:
             BaseMismatch: The plan or the state is of another base or schema.
+            ConfigError: The plan keeps something, and nobody is there to be told.
             PrivacyError: Sampler or noise is not what the plan accounts for, or the plan has secure sums.
             UnsupportedModel: The plan trains what cannot be trained privately.
             ModelError: Training left the finite numbers.
         """
         if plan.sums is not None:
             raise PrivacyError("an update of a plan with secure sums leaves encoded or not at all", do="use train_ring")
-        return self._update(plan, state, dataset, source=source, noise=noise, report=report)
+        return self._update(plan, state, dataset, source=source, noise=noise, report=report, keep=keep)
 
     def train_ring(
         self,
@@ -107,6 +113,7 @@ class Trainer:
         source: RandomSource,
         noise: NoiseSource | IntegerNoiseSource,
         report: Callable[[int, int], None] | None = None,
+        keep: Keep | None = None,
     ) -> RingArray:
         """Run one round of a plan with secure sums from `state`; return what is to be masked.
 
@@ -120,6 +127,7 @@ class Trainer:
             source: As in `train`.
             noise: The mechanism of the plan, of integers where it shares its noise.
             report: As in `train`.
+            keep: As in `train`; what stays is encoded nowhere.
         Returns:
             The tensors of `plan.trained`, ravelled in that order, in the plan's ring; not masked yet.
         Raises:
@@ -132,7 +140,8 @@ class Trainer:
         ring = plan.sums.ring(plan.parameters)
         if not plan.joint:
             # Which of the two kinds of source it is, the steps themselves check by its mechanism.
-            update = self._update(plan, state, dataset, source=source, noise=cast(NoiseSource, noise), report=report)
+            real = cast(NoiseSource, noise)
+            update = self._update(plan, state, dataset, source=source, noise=real, report=report, keep=keep)
             return ring.encode(update.flatten().astype(np.float64))
         adapted, gradients = self._load(plan, state)
         with self._memory():
@@ -158,8 +167,11 @@ class Trainer:
         source: RandomSource,
         noise: NoiseSource,
         report: Callable[[int, int], None] | None,
+        keep: Keep | None,
     ) -> AdapterUpdate:
-        """What the institution adds to a round, with its own noise."""
+        """What the institution adds to a round, with its own noise; what stays is handed over last."""
+        if plan.keeps and keep is None:
+            raise ConfigError("the plan keeps parts here, and nobody is there to keep them", do="pass keep")
         adapted, gradients = self._load(plan, state)
         batches = plan.privacy.batches(len(dataset), source)
         with self._memory():
@@ -187,17 +199,20 @@ class Trainer:
                 report=report,
                 gradients=gradients,
             )
-        return AdapterUpdate.between(state, adapted.read(t.name for t in plan.trained), plan.trained)
+        update = AdapterUpdate.between(state, adapted.read(t.name for t in plan.trained), plan.trained)
+        if keep is not None:
+            keep(_finite(plan, adapted.read(t.name for t in plan.kept)))
+        return update
 
     def _load(self, plan: RoundPlan, state: AdapterState) -> tuple[Adapted, Gradients]:
-        """The model in a round's state, with exactly what the plan trains set to train.
+        """The model in a round's state, with exactly what the plan trains set to train, whether or not it travels.
 
         Raises:
             BaseMismatch: The plan or the state is of another base or schema.
         """
         if state.schema.digest != plan.schema.digest:
             raise BaseMismatch("the state is of another adapter than the plan", do="ask for the round again")
-        adapted = self.base.adapt(plan.schema, plan.trains)
+        adapted = self.base.adapt(plan.schema, (*plan.trains, *plan.keeps))
         adapted.load(state)
         if self._gradients is None or self._gradients.adapted is not adapted:
             self._gradients = _RULES[self._rule](adapted)
@@ -206,3 +221,16 @@ class Trainer:
     def _memory(self) -> AbstractContextManager[None]:
         """Checkpointing where it is asked for; Opacus' hooks work with torch's older form alone."""
         return self.base.checkpointing(reentrant=self._rule == "hooks") if self._checkpointing else nullcontext()
+
+
+def _finite(plan: RoundPlan, tensors: Mapping[str, FloatArray]) -> Mapping[str, FloatArray]:
+    """What stays, unless training went wrong.
+
+    Raises:
+        ModelError: It left the finite numbers.
+    """
+    try:
+        check_tensors(plan.kept, tensors)
+    except ConfigError as error:
+        raise ModelError(f"the round did not end in a usable adapter ({error})", do="lower learning_rate") from error
+    return tensors

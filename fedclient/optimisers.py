@@ -3,6 +3,9 @@
 They see what privacy allows everyone to see, so whatever they do is post-processing. Each call of `make`
 starts with fresh state: momenta of one round never reach the next. Nothing here knows units or clipping.
 
+The proximal term of FedProx is added here, to the noised mean gradient: mu (w - w0), where w0 is what the tensors
+held when the optimiser was made. It is worked out from what earlier steps released, so it costs nothing.
+
 >>> import torch
 >>> weight = torch.nn.Parameter(torch.ones(2))
 >>> weight.grad = torch.tensor([0.5, -2.0])
@@ -41,7 +44,17 @@ def make(optimiser: Optimiser, parameters: Sequence[nn.Parameter], *, noise_std:
             set `noise_std` in the optimiser's `param_groups`.
     Raises:
         ConfigError: `noise_std` is used and is not a finite number of 0 or more.
+    Reference: Li et al. 2020, "FedProx", arXiv:1812.06127, Algorithm 2, for `proximal`.
     """
+    made = _plain(optimiser, parameters, noise_std)
+    if optimiser.proximal:
+        # Torch calls it before each step, when the gradient is the noised mean and nothing private is left in it.
+        made.register_step_pre_hook(_Pull(parameters, optimiser.proximal))
+    return made
+
+
+def _plain(optimiser: Optimiser, parameters: Sequence[nn.Parameter], noise_std: float) -> torch.optim.Optimizer:
+    """The optimiser without the proximal term."""
     rate = optimiser.learning_rate
     if optimiser.name == "sgd":
         return torch.optim.SGD(parameters, lr=rate, momentum=optimiser.momentum)
@@ -61,6 +74,21 @@ def make(optimiser: Optimiser, parameters: Sequence[nn.Parameter], *, noise_std:
 
 
 @final
+class _Pull:
+    """Adds mu (w - w0) to each gradient."""
+
+    def __init__(self, parameters: Sequence[nn.Parameter], mu: float) -> None:
+        self._start = [(p, p.detach().clone()) for p in parameters]
+        self._mu = mu
+
+    @torch.no_grad()
+    def __call__(self, _optimizer: torch.optim.Optimizer, _args: Any, _options: Any) -> None:
+        for p, start in self._start:
+            if p.grad is not None:
+                p.grad.add_(p - start, alpha=self._mu)
+
+
+@final
 class CorrectedAdamW(torch.optim.Optimizer):
     """AdamW whose second moment has the noise's variance subtracted: DP-AdamBC.
 
@@ -72,6 +100,9 @@ class CorrectedAdamW(torch.optim.Optimizer):
 
     The last bound takes the place of the paper's constant gamma', for which no value fits all plans: a step is
     at most ten times as long as the same step would be where noise is all there is.
+
+    A proximal term changes nothing in what is subtracted: given the steps before, it is a constant, so that the
+    gradient that it is added to still has the variance of this step's noise and no more.
 
     Args:
         parameters: What to step on.

@@ -17,7 +17,7 @@ which the institution agreed to as a public bound.
 import logging
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from fedclient.consent import Agreement
 from fedclient.ledger import Ledger
+from fedclient.personal import own_round
 from fedclient.receipts import Receipts, beside, dataset_tag
 from fedclient.sums import SumMember
 from fedcore.adapter import AdapterSchema, AdapterState, FloatArray, ModelCard
@@ -63,6 +64,9 @@ INTERNAL_ERROR = "internal_error"
 Report = Callable[[int, int], None]
 """Told (steps done, steps of the round); local, never sent."""
 
+Keep = Callable[[Mapping[str, FloatArray]], None]
+"""Told what a plan keeps here became; local, never sent."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -92,6 +96,7 @@ class TrainerLike(Protocol):
         source: RandomSource,
         noise: NoiseSource,
         report: Report | None = None,
+        keep: Keep | None = None,
     ) -> "AdapterUpdate":
         """One round's private steps, for a plan without `sums`."""
         ...
@@ -105,6 +110,7 @@ class TrainerLike(Protocol):
         source: RandomSource,
         noise: NoiseSource | IntegerNoiseSource,
         report: Report | None = None,
+        keep: Keep | None = None,
     ) -> RingArray:
         """One round's private steps, for a plan with `sums`: encoded in its ring, noise included, not masked yet.
 
@@ -258,20 +264,22 @@ def _logged(error: Exception) -> str:
 
 def _train(plan: RoundPlan, state: AdapterState, institution: Institution, report: Report | None) -> Envelope:
     """Reserve, read, train, mask, commit; the order is the guarantee."""
+    key = institution.coordinator.key_hex
     masking = None if plan.sums is None else institution.sums.prepare(plan)
+    own = own_round(plan, state, name=institution.name, ledger=institution.ledger, coordinator=key)
     bound = institution.audit(plan)
     source, noise = institution.source(plan), institution.noise(plan)
-    reservation = institution.ledger.reserve(plan, coordinator=institution.coordinator.key_hex)
+    reservation = institution.ledger.reserve(plan, coordinator=key)
     dataset = institution.dataset(plan)
-    started = time.perf_counter()
+    started, work = time.perf_counter(), (own.plan, own.state, dataset)
     seal: Callable[..., Envelope]
     if masking is None:
         # A plan without sums shares no noise, so that its noise is of real numbers.
         real = cast(NoiseSource, noise)
-        update = institution.trainer.train(plan, state, dataset, source=source, noise=real, report=report)
+        update = institution.trainer.train(*work, source=source, noise=real, report=report, **own.options)
         seal, change = partial(seal_reply, plan, institution.name, update.tensors), None
     else:
-        values = institution.trainer.train_ring(plan, state, dataset, source=source, noise=noise, report=report)
+        values = institution.trainer.train_ring(*work, source=source, noise=noise, report=report, **own.options)
         masked, change = masking.mask(values)
         seal = partial(seal_masked_reply, plan, institution.name, masked)
     # Local: how long training takes follows the number of units sampled, so it never leaves.
@@ -291,7 +299,7 @@ def _train(plan: RoundPlan, state: AdapterState, institution: Institution, repor
         ledger=reservation.head,
         dataset=institution.dataset_tag,
     )
-    institution.ledger.commit(reservation, reply, sums=change)
+    institution.ledger.commit(reservation, reply, sums=change, personal=own.change())
     return reply
 
 

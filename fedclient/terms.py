@@ -23,7 +23,7 @@ def in_words(plan: JobPlan | RoundPlan) -> tuple[tuple[str, str], ...]:
         ("job", f"{plan.job_id}, {which}, strategy {plain(plan.strategy)}"),
         ("task", f"{plain(plan.task)}, at most {plan.max_tokens} tokens for each example"),
         ("base", f"{plain(schema.base_digest, 64)}"),
-        ("adapter", _adapter(schema)),
+        ("adapter", f"{_adapter(schema)}{_ranks(plan)}"),
         ("protects", plain(privacy.unit.describe())),
         ("batches", _batches(privacy)),
         ("steps", f"{privacy.steps_per_round:,} in a round, {steps:,} in all; {_optimiser(plan)}"),
@@ -33,6 +33,7 @@ def in_words(plan: JobPlan | RoundPlan) -> tuple[tuple[str, str], ...]:
         ),
         ("noise", _noise(privacy)),
         ("seen", _seen(plan)),
+        *_stays(plan),
     )
 
 
@@ -57,6 +58,13 @@ def _batches(privacy: PrivacyPlan) -> str:
         drawn += f"; of more than {privacy.batch_limit:,} drawn, that many stay"
         drawn += f"; only where there are at most {privacy.largest_units:,} units"
     return f"{drawn}; at most {privacy.examples_per_unit:,} examples of a unit"
+
+
+def _ranks(plan: JobPlan | RoundPlan) -> str:
+    """Who trains fewer slots of the adapter."""
+    named = ", ".join(f"{plain(name, 40)} {rank}" for name, rank in plan.ranks[:8])
+    more = f" and {len(plan.ranks) - 8} more institutions fewer" if len(plan.ranks) > 8 else ""
+    return f"; of the {plan.schema.rank} slots of each pair {named}{more} train the first alone" if plan.ranks else ""
 
 
 def _noise(privacy: PrivacyPlan) -> str:
@@ -95,7 +103,20 @@ def _seen(plan: JobPlan | RoundPlan) -> str:
     return words
 
 
+def _stays(plan: JobPlan | RoundPlan) -> tuple[tuple[str, str], ...]:
+    """What an institution keeps for itself; a job alone does not say which parts its strategy trains."""
+    if isinstance(plan, JobPlan) or not plan.keeps:
+        return ()
+    words = (
+        f"this institution's own {plain(' and '.join(plan.keeps))} of {sum(t.size for t in plan.kept):,} numbers is"
+        " trained in the same noised steps, is kept in its ledger's file and never leaves it"
+    )
+    return (("stays", words),)
+
+
 def _optimiser(plan: JobPlan | RoundPlan) -> str:
     """The optimiser in a few words."""
     where = ", at the coordinator" if plan.joint else ""
-    return f"{plan.optimiser.name}, learning rate {plan.optimiser.learning_rate:g}{where}"
+    pull = f", held near the round's state by a proximal term of {plan.optimiser.proximal:g}"
+    words = f"{plan.optimiser.name}, learning rate {plan.optimiser.learning_rate:g}{where}"
+    return words + (pull if plan.optimiser.proximal else "")

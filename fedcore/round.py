@@ -16,6 +16,7 @@ from fedcore.adapter import PARTS, AdapterSchema, FloatArray, TensorSpec, check_
 from fedcore.errors import ConfigError, InvalidPlan
 from fedcore.folding import Gate, RobustRule, ServerOptimiser, Widths
 from fedcore.privacy.plan import PrivacyPlan
+from fedcore.ranks import first_slots
 from fedcore.secagg import Terms
 from fedcore.sums import SumPlan
 
@@ -29,6 +30,7 @@ __all__ = [
     "RoundOutcome",
     "RoundPlan",
     "name_of_sums",
+    "rank_of",
     "terms",
 ]
 
@@ -50,6 +52,7 @@ class Optimiser:
 
     `proximal` is FedProx's mu (Li et al. 2020, arXiv:1812.06127): each local step also sees the gradient of
     mu / 2 |w - w0|^2, where w0 is the round's state. It is added after the noise and knows no record. Local steps only.
+    With "sgd" the learning rate times mu must stay below 2 (1 + momentum), from where on steps would swing up.
 
     Args:
         name: "adamw" or "sgd".
@@ -100,6 +103,12 @@ class Optimiser:
         ):
             if not holds:  # Also when it is not a number.
                 raise ConfigError(f"optimiser: {name} is out of range", expected=expected)
+        if self.name == "sgd" and not self.learning_rate * self.proximal < 2 * (1 + self.momentum):
+            raise ConfigError(
+                "optimiser: each step would overshoot what proximal pulls to by more than the last",
+                expected="learning_rate times proximal below 2 (1 + momentum)",
+                do="lower one of them",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,7 +273,8 @@ class RoundPlan:
     ranks: tuple[tuple[str, int], ...] = ()
     """As in the job."""
     keeps: tuple[str, ...] = ()
-    """Parts that change in the round and stay at the institution, such as a personal B."""
+    """Parts that change in the round and stay at the institution, such as a personal B. They train in the same private
+    steps as `trains`: one clipped vector, one noise, one cost."""
 
     def __post_init__(self) -> None:
         def require(holds: bool, what: str) -> None:
@@ -287,6 +297,7 @@ class RoundPlan:
             set(self.keeps) <= set(PARTS) - set(self.trains) - set(self.carries),
             "what an institution keeps neither travels nor comes",
         )
+        require(not (self.keeps and (self.joint or self.ranks)), "what is kept is trained by local steps, at one rank")
         require(math.isfinite(self.weight) and self.weight > 0, "weight must be above 0")
         require(math.isfinite(self.deadline_s) and 0 < self.deadline_s <= 30 * 86400, "deadline_s is out of range")
         require(type(self.max_tokens) is int and 8 <= self.max_tokens <= 1_000_000, "max_tokens is out of range")
@@ -314,6 +325,19 @@ class RoundPlan:
     def carried(self) -> tuple[TensorSpec, ...]:
         """The tensors that travel to the node."""
         return self.schema.part(*self.carries)
+
+    @property
+    def kept(self) -> tuple[TensorSpec, ...]:
+        """The tensors that change and stay at the institution."""
+        return self.schema.part(*self.keeps)
+
+    def rank_of(self, name: str) -> int:
+        """How many of the adapter's slots an institution trains: the first so many."""
+        return rank_of(self, name)
+
+    def trained_by(self, name: str) -> tuple[TensorSpec, ...]:
+        """The tensors that the update of one institution holds: `trained`, in its own rank."""
+        return tuple(first_slots(t, self.rank_of(name)) for t in self.trained)
 
     @property
     def parameters(self) -> int:
@@ -383,6 +407,11 @@ class RoundPlan:
         return canonical.digest(terms(self))
 
 
+def rank_of(plan: JobPlan | RoundPlan, name: str) -> int:
+    """How many of the adapter's slots an institution trains; all of them where the plan says nothing of it."""
+    return dict(plan.ranks).get(name, plan.schema.rank)
+
+
 def name_of_sums(plan: JobPlan | RoundPlan, coordinator: str) -> str:
     """What the masked sums of a job are called: job, coordinator's key, digest of `terms`."""
     return f"{plan.job_id}/{coordinator}/{plan.terms_digest}"
@@ -448,6 +477,8 @@ def _check_travel(plan: JobPlan | RoundPlan) -> None:
         raise InvalidPlan(
             "ranks must name institutions once, in order", expected=f"ranks from 1 to below {plan.schema.rank}"
         )
+    if plan.ranks and (plan.schema.form != "lora" or plan.schema.residual_rank):
+        raise InvalidPlan("only plain LoRA can be trained at different ranks", do="leave [ranks] out")
     if plan.sums is not None and plan.widths.up != "float32":
         raise InvalidPlan("the width of masked updates is that of their ring", do="leave [widths] up out")
     if plan.ranks and (plan.joint or plan.sums is not None):

@@ -333,7 +333,7 @@ def read_update(envelope: Envelope, plan: RoundPlan, institution: str) -> dict[s
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise BadReply(f"{institution}: the body is not safetensors", kind="malformed") from error
     _check_update(institution, plan, tensors)
-    return {t.name: tensors[t.name] for t in plan.trained}
+    return {t.name: tensors[t.name] for t in plan.trained_by(institution)}
 
 
 def read_reply(
@@ -361,8 +361,8 @@ def read_refusal(envelope: Envelope, plan: RoundPlan, institution: str, sender: 
 
 
 def _check_update(institution: str, plan: RoundPlan, tensors: Mapping[str, Any]) -> None:
-    """Exactly the trained tensors, float32, in shape, finite; each fault by its own name."""
-    expected = {t.name: t for t in plan.trained}
+    """Exactly the trained tensors, float32, in the institution's shape, finite; each fault by its own name."""
+    expected = {t.name: t for t in plan.trained_by(institution)}
     if expected.keys() - tensors.keys():
         raise BadReply(f"{institution}: a tensor is missing", kind="missing_tensor")
     if tensors.keys() - expected.keys():

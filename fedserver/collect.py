@@ -39,12 +39,18 @@ RETRY = "sum_state_changed"
 _MARGIN = 10.0
 
 
-def norm_bound(plan: RoundPlan) -> float:
-    """The largest L2 norm of what one institution sends that is believed: ten times what the plan can reach."""
+def norm_bound(plan: RoundPlan, institution: str = "") -> float:
+    """The largest L2 norm of what an institution sends that is believed: ten times what the plan can reach.
+
+    Args:
+        plan: What is answered.
+        institution: Who answers; one of a lower rank reaches less far. By default one of the full rank.
+    """
     if plan.joint:
         noise = plan.privacy.noise_multiplier * plan.privacy.clip_norm_l2 * math.sqrt(plan.parameters)
         return _MARGIN * (plan.privacy.clip_norm_l2 * largest_batch_units(plan.privacy) + noise)
-    return update_bound_l2(plan.privacy, plan.optimiser, plan.parameters)
+    parameters = sum(t.size for t in plan.trained_by(institution))
+    return update_bound_l2(plan.privacy, plan.optimiser, parameters)
 
 
 def update_bound_l2(privacy: PrivacyPlan, optimiser: Optimiser, parameters: int) -> float:
@@ -94,7 +100,6 @@ class Collector:
         self._masks = masks
         self._folded = dict(folded or {})
         self._members = {name: members[name] for name in plan.cohort if name in members}
-        self._limit = norm_bound(plan)
         self._updates: dict[str, dict[str, FloatArray]] = {}
         self._spends: dict[str, PrivacySpend] = {}
         self._signed: dict[str, Attestation] = {}
@@ -245,9 +250,10 @@ class Collector:
         """An update in the clear, when it is not absurd."""
         tensors = read_update(envelope, self._plan, institution)
         square = sum(float(np.square(a, dtype=np.float64).sum()) for a in tensors.values())
-        if not math.sqrt(square) <= self._limit:
+        limit = norm_bound(self._plan, institution)
+        if not math.sqrt(square) <= limit:
             raise BadReply(
-                f"{institution}: the update's norm is absurd", kind="too_large", expected=f"at most {self._limit:g}"
+                f"{institution}: the update's norm is absurd", kind="too_large", expected=f"at most {limit:g}"
             )
         return tensors
 

@@ -16,7 +16,7 @@ from domains.language import Base
 from fedclient.consent import LocalPolicy
 from fedclient.dataset import PrivateDataset
 from fedclient.ledger import BudgetLimit, Ledger
-from fedclient.model import Trainer
+from fedclient.model import Keep, Trainer
 from fedclient.session import Institution, TrainerLike
 from fedclient.update import AdapterUpdate
 from fedcore.adapter import AdapterState
@@ -120,11 +120,12 @@ class SharedTrainer:
         source: RandomSource,
         noise: NoiseSource,
         report: Callable[[int, int], None] | None = None,
+        keep: Keep | None = None,
     ) -> AdapterUpdate:
         """As `Trainer.train`; steps are told to those who watch the simulation."""
         with self._lock:
             return self._trainer().train(
-                plan, state, dataset, source=source, noise=noise, report=partial(self._step, self._name)
+                plan, state, dataset, source=source, noise=noise, report=partial(self._step, self._name), keep=keep
             )
 
     def train_ring(
@@ -136,11 +137,12 @@ class SharedTrainer:
         source: RandomSource,
         noise: NoiseSource | IntegerNoiseSource,
         report: Callable[[int, int], None] | None = None,
+        keep: Keep | None = None,
     ) -> RingArray:
         """As `Trainer.train_ring`; likewise."""
         with self._lock:
             return self._trainer().train_ring(
-                plan, state, dataset, source=source, noise=noise, report=partial(self._step, self._name)
+                plan, state, dataset, source=source, noise=noise, report=partial(self._step, self._name), keep=keep
             )
 
 

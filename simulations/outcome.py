@@ -2,26 +2,30 @@
 
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from domains.base import load_task
 from domains.language import Base, Encoded, mean_loss
+from fedclient._personal_parts import read_personal
 from fedclient.ledger import Ledger
+from fedclient.personal import lay_over
 from fedcore.adapter import AdapterState
 from fedcore.privacy.plan import Forecast
 from fedcore.round import Completed, JobPlan
 from fedserver.progress import JobResult
+from fedserver.strategies import load_strategy
 from fedserver.sum_forecast import parameters_of
+from simulations.directory import RunDirectory
 from simulations.results import InstitutionLine, Results, RoundLine
 from simulations.units import Units
 
 if TYPE_CHECKING:
     from simulations.world import World
 
-__all__ = ["HeldOut", "results_of"]
+__all__ = ["HeldOut", "own_states", "results_of"]
 
 
 def results_of(world: "World", result: JobResult, forecast: Forecast) -> Results:
@@ -70,16 +74,29 @@ def results_of(world: "World", result: JobResult, forecast: Forecast) -> Results
 class HeldOut:
     """Scores states on the units that no institution holds; what a coordinator calls an evaluator.
 
+    Where a strategy leaves parts with the institutions, the shared state by itself is nobody's model: the loss is then
+    the mean of the losses of the institutions' own adapters, each the shared state with what that institution keeps
+    laid over. A live coordinator cannot measure it.
+
     Args:
         base: Shared with those who train.
         units: Says which are held out.
         lock: Held while it measures.
+        own: A shared state -> the adapters that are in use; by default the state itself.
     """
 
-    def __init__(self, base: Base, units: Units, lock: threading.Lock) -> None:
+    def __init__(
+        self,
+        base: Base,
+        units: Units,
+        lock: threading.Lock,
+        *,
+        own: Callable[[AdapterState], Sequence[AdapterState]] = lambda state: (state,),
+    ) -> None:
         self._base = base
         self._units = units
         self._lock = lock
+        self._own = own
         self._encoded: list[Encoded] = []
 
     def loss(self, state: AdapterState | None, *, task: str, records: Path, limit: int, max_tokens: int) -> float:
@@ -91,12 +108,41 @@ class HeldOut:
                 for record in self._units.heldout_records(limit)
                 for e in load_task(task).examples(record.fields, unit=record.unit)
             ]
+        states = () if state is None else self._own(state)
         with self._lock:
             if state is None:
                 return mean_loss(base, None, self._encoded)
-            adapted = base.adapt(state.schema, ())
-            adapted.load(state)
-            return mean_loss(base, adapted, self._encoded)
+            losses = []
+            for each in states:
+                adapted = base.adapt(each.schema, ())
+                adapted.load(each)
+                losses.append(mean_loss(base, adapted, self._encoded))
+            return math.fsum(losses) / len(losses)
+
+
+def own_states(
+    directory: RunDirectory, job: JobPlan, names: Sequence[str], state: AdapterState
+) -> tuple[AdapterState, ...]:
+    """Each institution's own adapter, from what its ledger's file keeps of the job; the state where it keeps nothing.
+
+    Args:
+        directory: Of the run.
+        job: Whose strategy may leave parts with the institutions.
+        names: The institutions.
+        state: The shared one.
+    Raises:
+        LedgerError: A ledger is damaged.
+    """
+    if not load_strategy(job.strategy).traits.keeps:
+        return (state,)
+    found = []
+    for name in names:
+        path = directory.ledger(name)
+        rows = read_personal(path, directory.scenario.name) if path.exists() else ()
+        row = next((r for r in rows if (r.job, r.schema) == (job.job_id, state.schema.digest)), None)
+        parts = () if row is None else state.schema.part(*row.parts.split(","))
+        found.append(state if row is None else lay_over(state, row.after, parts))
+    return tuple(found)
 
 
 def _line(name: str, ledger: Ledger, units: int) -> InstitutionLine:

@@ -13,7 +13,7 @@ there asks whether it runs here.
 import threading
 import time
 from collections.abc import Callable, Mapping
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import final
 
@@ -42,7 +42,7 @@ from fedserver.sums import make_sums
 from simulations.directory import RunDirectory
 from simulations.grid import MemoryGrid
 from simulations.institutions import SharedTrainer, Step, make_institution
-from simulations.outcome import HeldOut, results_of
+from simulations.outcome import HeldOut, own_states, results_of
 from simulations.results import Results
 from simulations.units import Units
 
@@ -171,7 +171,8 @@ class World:
         return self.privacy.forecast(
             rounds=self.job.rounds,
             parameters=max(
-                sum(t.size for t in schema.part(*strategy.trains(r))) for r in range(1, self.job.rounds + 1)
+                sum(t.size for t in schema.part(*strategy.trains(r), *strategy.traits.keeps))
+                for r in range(1, self.job.rounds + 1)
             ),
             institutions=len(self.names),
             units=min(len(d) for d in self.datasets.values()),
@@ -267,7 +268,9 @@ class World:
                 store,
                 SigningIdentity.load(directory.coordinator_key),
                 lambda: members,
-                evaluator=HeldOut(self.base, self.units, self._lock),
+                evaluator=HeldOut(
+                    self.base, self.units, self._lock, own=partial(own_states, directory, job, self.names)
+                ),
                 report=report,
                 clock=Clock(poll_s=_POLL_S),
                 stopped=stopped,

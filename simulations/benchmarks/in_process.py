@@ -16,7 +16,7 @@ from fedclient.app import make_client_app
 from fedclient.consent import LocalPolicy
 from fedclient.dataset import PrivateDataset
 from fedclient.ledger import BudgetLimit, Ledger
-from fedclient.model import Trainer
+from fedclient.model import Keep, Trainer
 from fedclient.session import Institution
 from fedclient.update import AdapterUpdate
 from fedcore.adapter import AdapterState
@@ -119,9 +119,10 @@ class _Timed:
         source: RandomSource,
         noise: NoiseSource,
         report: Callable[[int, int], None] | None = None,
+        keep: Keep | None = None,
     ) -> AdapterUpdate:
         with self._clock(plan):
-            return self._trainer.train(plan, state, dataset, source=source, noise=noise, report=report)
+            return self._trainer.train(plan, state, dataset, source=source, noise=noise, report=report, keep=keep)
 
     def train_ring(
         self,
@@ -132,9 +133,10 @@ class _Timed:
         source: RandomSource,
         noise: NoiseSource | IntegerNoiseSource,
         report: Callable[[int, int], None] | None = None,
+        keep: Keep | None = None,
     ) -> RingArray:
         with self._clock(plan):
-            return self._trainer.train_ring(plan, state, dataset, source=source, noise=noise, report=report)
+            return self._trainer.train_ring(plan, state, dataset, source=source, noise=noise, report=report, keep=keep)
 
     @contextmanager
     def _clock(self, plan: RoundPlan) -> Iterator[None]:

@@ -75,6 +75,24 @@ def test_a_larger_rank_is_refused(make_plan: Plans, card: ModelCard) -> None:
     assert refusal(POLICY, make_plan(schema=schema)).reason == "rank_too_large"
 
 
+def test_where_institutions_have_ranks_of_their_own_the_bound_is_on_ones_own(make_plan: Plans, card: ModelCard) -> None:
+    schema = AdapterSchema.for_base(card, rank=8, alpha=4, targets=("q_proj",))
+    named = dataclasses.replace(POLICY, own=f"a={FINGERPRINT}")
+    for policy, ranks, reason in (
+        (named, (("a", 2),), None),
+        (named, (("a", 3),), "rank_too_large"),
+        (named, (("b", 1),), "rank_too_large"),
+        (POLICY, (("a", 2),), "rank_too_large"),  # Without a name it cannot know which rank is its own.
+    ):
+        plan = make_plan(schema=schema, ranks=ranks)
+        if reason is None:
+            policy.accept(plan)
+        else:
+            assert refusal(policy, plan).reason == reason
+    hidden = dataclasses.replace(schema, rank=4)
+    assert refusal(named, make_plan(schema=hidden, ranks=(("a", 2),))).reason == "rank_too_large"
+
+
 def test_every_fault_is_named_to_the_operator_and_one_code_to_the_coordinator(make_plan: Plans) -> None:
     privacy = dataclasses.replace(make_plan().privacy, noise_multiplier=0.1, delta=0.1)
     refused = refusal(POLICY, make_plan(task="finance.report", privacy=privacy))

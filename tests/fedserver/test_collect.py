@@ -11,10 +11,10 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from safetensors.numpy import save
 
 from fedcore import canonical
-from fedcore.errors import QuorumLost
+from fedcore.errors import BadReply, QuorumLost
 from fedcore.identity import SigningIdentity
 from fedcore.round import Optimiser
-from fedcore.wire import Envelope, seal_refusal
+from fedcore.wire import Envelope, read_update, seal_refusal, seal_reply
 from fedserver import messages
 from fedserver.cohort import Member
 from fedserver.collect import Collector, norm_bound
@@ -290,3 +290,24 @@ def test_member_that_is_gone_counts_as_missing(make_plan: Callable[..., Any]) ->
     assert collector.dropped == {"a": "missing", "b": "missing"}
     with pytest.raises(QuorumLost, match="a missing, b missing"):
         collector.sum()
+
+
+def test_an_update_of_a_lower_rank_is_read_in_its_own_shapes_and_no_others(
+    make_plan: Callable[..., Any], node_identity: SigningIdentity
+) -> None:
+    plan = make_plan(trains=("lora_A", "lora_B"), ranks=(("a", 1),))
+    for name, expected in (("a", plan.trained_by("a")), ("b", plan.trained)):
+        tensors = {t.name: np.ones(t.shape, dtype=np.float32) for t in expected}
+        sealed = seal_reply(plan, name, tensors, {}, node_identity, ledger="1" * 64, dataset="2" * 64)
+        assert {n: a.shape for n, a in read_update(sealed, plan, name).items()} == {t.name: t.shape for t in expected}
+        with pytest.raises(BadReply, match="wrong shape") as refused:
+            read_update(sealed, plan, "b" if name == "a" else "a")
+        assert refused.value.kind == "wrong_shape"
+
+
+def test_an_institution_of_a_lower_rank_is_believed_less(make_plan: Callable[..., Any]) -> None:
+    plan = make_plan(trains=("lora_A", "lora_B"), ranks=(("a", 1),))
+    sizes = {name: sum(t.size for t in plan.trained_by(name)) for name in "ab"}
+    assert sizes["a"] == sizes["b"] / 2
+    assert norm_bound(plan, "b") == norm_bound(plan)
+    assert norm_bound(plan, "a") == pytest.approx(norm_bound(plan) / np.sqrt(2))
