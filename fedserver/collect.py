@@ -7,8 +7,8 @@ A **Collector** is a small state machine without I/O: hand it what arrived, ask 
 and take the sum at the end. One bad reply never stops the round for the others; a refusal is an answer,
 so nobody waits for it twice.
 
-Sums are taken in float64 in order of names, so that they do not depend on who answered first. In a masked round
-nothing here sees an update: what it would be goes into a `SumRound` as it came, and nothing is kept of it.
+What holds is handed to a pool (see `pool.py`), whose result does not depend on who answered first, and no update is
+kept here. In a masked round nothing here sees an update: what it would be goes into a `SumRound` as it came.
 """
 
 import math
@@ -18,11 +18,10 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fedcore.adapter import FloatArray
 from fedcore.certificate import Attestation, check_spend
-from fedcore.errors import BadReply, PrivacyError, QuorumLost, TrustError
+from fedcore.errors import BadReply, ConfigError, PrivacyError, QuorumLost, TrustError
 from fedcore.manifest import PrivacySpend
 from fedcore.privacy.plan import PrivacyPlan
 from fedcore.round import CohortSum, Optimiser, RoundPlan
@@ -30,6 +29,7 @@ from fedcore.secagg import SumRound
 from fedcore.sums import largest_batch_units
 from fedcore.wire import Envelope, ReplyHeader, read_refusal, read_reply_header, read_update
 from fedserver.cohort import Member
+from fedserver.pool import Pool, make_pool
 
 __all__ = ["RETRY", "Acknowledged", "Collector", "norm_bound", "update_bound_l2"]
 
@@ -86,6 +86,7 @@ class Collector:
         members: Who is enrolled, by name; one of the cohort who is not counts as missing.
         folded: Institution -> rounds of this job in which it was counted before.
         masks: Where the plan has secure sums: takes the masked vectors.
+        pool: What visible updates are added into; None takes the plain sum.
     """
 
     def __init__(
@@ -95,12 +96,13 @@ class Collector:
         *,
         folded: Mapping[str, int] | None = None,
         masks: SumRound | None = None,
+        pool: Pool | None = None,
     ) -> None:
         self._plan = plan
         self._masks = masks
         self._folded = dict(folded or {})
         self._members = {name: members[name] for name in plan.cohort if name in members}
-        self._updates: dict[str, dict[str, FloatArray]] = {}
+        self._pool = pool or (None if masks is not None else make_pool(plan, limit_l2=norm_bound(plan)))
         self._spends: dict[str, PrivacySpend] = {}
         self._signed: dict[str, Attestation] = {}
         self._acknowledged: dict[str, Acknowledged] = {}
@@ -214,23 +216,15 @@ class Collector:
             )
 
     def sum(self) -> CohortSum:
-        """The weighted sum of what holds, where nothing is masked.
+        """What a strategy folds of what holds, where nothing is masked.
 
         Raises:
-            QuorumLost: Fewer good replies than the quorum.
+            QuorumLost: Fewer good replies than the quorum, or than the job's rule can work on.
         """
         self.check_quorum()
-        names = sorted(self._updates)
-        total: dict[str, npt.NDArray[np.float64]] = {t.name: np.zeros(t.shape) for t in self._plan.trained}
-        for name in names:
-            for tensor, update in self._updates[name].items():
-                total[tensor] += self._plan.weight * update
-        return CohortSum(
-            specs=self._plan.trained,
-            total={name: array.astype(np.float32) for name, array in total.items()},
-            weight=self._plan.weight * len(names),
-            count=len(names),
-        )
+        if self._pool is None:
+            raise ConfigError("a masked round has no sum before its masks are off")
+        return self._pool.sum()
 
     def _read(self, institution: str, envelope: Envelope) -> None:
         """Accept an update, or raise what is wrong with it."""
@@ -242,8 +236,8 @@ class Collector:
         spend = self._acknowledge(institution, header, Attestation.of(institution, identity, envelope))
         if self._masks is not None:
             self._masks.add_masked(institution, envelope.body)
-        else:
-            self._updates[institution] = self._update(institution, envelope)
+        elif self._pool is not None:
+            self._pool.add(institution, self._update(institution, envelope))
         self._spends[institution] = spend
 
     def _update(self, institution: str, envelope: Envelope) -> dict[str, FloatArray]:

@@ -4,7 +4,7 @@
             1  select    wait until the invited are connected, at least a quorum    cohort.py
             2  plan      store the plan, then send it; after a restart, the same     store.py
             3  ask       the connected; again whoever was lost and came back         gather.py
-            4  collect   check each reply; stop at the deadline                      collect.py
+            4  collect   check each reply and add it up; stop at the deadline        collect.py, pool.py
                          with secure sums: add masked replies, open their total      masked.py
             5  fold      the strategy's pure function of state and sum               strategies/
                          in a joint round: one step of the coordinator's optimiser   optimisers.py
@@ -38,12 +38,13 @@ from fedcore.identity import SigningIdentity
 from fedcore.round import Abandoned, CohortSum, Completed, JobPlan, RoundOutcome, RoundPlan
 from fedcore.wire import seal_plan
 from fedserver.cohort import Member, invited
-from fedserver.collect import Collector
+from fedserver.collect import Collector, norm_bound
 from fedserver.countersign import Countersigner
 from fedserver.evaluation import Evaluator
 from fedserver.gather import Gatherer
 from fedserver.masked import JobSums
 from fedserver.optimisers import joint_step
+from fedserver.pool import Pool, make_pool
 from fedserver.progress import Clock, JobResult, Progress
 from fedserver.server_optimisers import step as server_step
 from fedserver.store import Store
@@ -153,7 +154,8 @@ class Coordinator(FlowerStrategy):
             started, before = self._clock.now(), self._bytes(gatherer)
             masks = self._sums.begin(plan) if self._sums else None
             members = {m.name: m for m in self._members().values()}
-            collector = Collector(plan, members, folded=self._folded(), masks=masks)
+            pool = None if masks else self._pool(plan, state)
+            collector = Collector(plan, members, folded=self._folded(), masks=masks, pool=pool)
             question = self._receipts.addressed(seal_plan(plan, state.part(*plan.carries), self._identity))
             if self._sums and masks:
                 cohort = self._sums.collect(plan, question, collector, masks)
@@ -193,6 +195,16 @@ class Coordinator(FlowerStrategy):
         )
         self._tell("folded", cohort.count, len(plan.cohort), loss=loss)
         return completed, folded
+
+    def _pool(self, plan: RoundPlan, state: AdapterState) -> Pool:
+        """What the round's visible updates are added into."""
+        return make_pool(
+            plan,
+            limit_l2=norm_bound(plan),
+            rule=self._job.rule,
+            products=self._strategy.traits.products,
+            state=state,
+        )
 
     def _fold(
         self, plan: RoundPlan, state: AdapterState, cohort: CohortSum

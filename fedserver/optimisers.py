@@ -52,7 +52,8 @@ def joint_step(
 ) -> tuple[AdapterState, dict[str, FloatArray]]:
     """The step of a joint round: each institution's sum is of clipped gradients of one sampled batch.
 
-    The divisor is public, as within one institution: the expected size of a batch, times how many are in the sum.
+    The divisor is public, as within one institution: the expected size of a batch, times how many are in the sum; a
+    rule against bad updates makes one sum of them all. The noise is that of the mean either way.
 
     Args:
         plan: The round's.
@@ -62,7 +63,7 @@ def joint_step(
     Returns:
         The state and the memory after it.
     """
-    units = plan.privacy.expected_batch_units * cohort.count
+    units = plan.privacy.expected_batch_units * cohort.weight
     gradient = {name: (total / units).astype(np.float32) for name, total in cohort.total.items()}
     noise = plan.privacy.noise_std_of_mean(cohort.count)
     if plan.sums is not None and plan.privacy.shares_noise:
