@@ -36,6 +36,7 @@ def in_words(plan: JobPlan | RoundPlan) -> tuple[tuple[str, str], ...]:
         ),
         ("noise", _noise(privacy)),
         ("seen", _seen(plan)),
+        ("travels", _travels(plan)),
     )
 
 
@@ -81,6 +82,17 @@ def _seen(plan: JobPlan | RoundPlan) -> str:
             f", and the noise is shared: what is promised assumes that in every sum {privacy.honest_minimum} or"
             " more institutions neither drop out nor tell their part of the noise"
         )
+    return words
+
+
+def _travels(plan: JobPlan | RoundPlan) -> str:
+    """At which widths numbers travel; rounding costs no privacy, and this is said."""
+    up, down = plan.widths.up, plan.widths.down
+    if plan.sums is not None:
+        return f"the masked update in a ring, {plan.sums.bits} bits a number; the state comes at {down}"
+    words = f"the update leaves at {up}, the state comes at {down}"
+    if up != "float32":
+        words += "; it is rounded after noise is added, which costs no privacy"
     return words
 
 
