@@ -162,6 +162,7 @@ class Institution:
         dataset: Reads the records for a plan; called only after the cost is reserved.
         source: Of sampling. What is not the default is for simulation.
         noise: Of the mechanism. Likewise; the trainer refuses one that is not the plan's.
+        coins: By which a noised update is rounded to the plan's width. Likewise.
         audit: Measures the step code on made-up gradients before anything is spent; raises PrivacyError when
             it contradicts the plan. A live institution never passes `unsafe_unaudited`.
         receipts_path: Where the coordinator's receipts are kept; by default beside the ledger.
@@ -176,6 +177,7 @@ class Institution:
     dataset: Callable[[RoundPlan], "PrivateDataset"]
     source: Callable[[RoundPlan], RandomSource] = _system_random
     noise: Callable[[RoundPlan], NoiseSource | IntegerNoiseSource] = _secure_noise
+    coins: Callable[[RoundPlan], RandomSource] = _system_random
     audit: Callable[[RoundPlan], "AuditedBound | None"] = audited
     receipts_path: Path | None = None
 
@@ -277,7 +279,9 @@ def _train(plan: RoundPlan, state: AdapterState, institution: Institution, repor
         # A plan without sums shares no noise, so that its noise is of real numbers.
         real = cast(NoiseSource, noise)
         update = institution.trainer.train(*work, source=source, noise=real, report=report, **own.options)
-        seal, change = partial(seal_reply, plan, institution.name, update.tensors), None
+        # Rounding sees the noised update alone: post-processing.
+        packed = partial(seal_reply, coins=institution.coins(plan))
+        seal, change = partial(packed, plan, institution.name, update.tensors), None
     else:
         values = institution.trainer.train_ring(*work, source=source, noise=noise, report=report, **own.options)
         masked, change = masking.mask(values)

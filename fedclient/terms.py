@@ -34,6 +34,7 @@ def in_words(plan: JobPlan | RoundPlan) -> tuple[tuple[str, str], ...]:
         ("noise", _noise(privacy)),
         ("seen", _seen(plan)),
         *_stays(plan),
+        ("travels", _travels(plan)),
     )
 
 
@@ -112,6 +113,17 @@ def _stays(plan: JobPlan | RoundPlan) -> tuple[tuple[str, str], ...]:
         " trained in the same noised steps, is kept in its ledger's file and never leaves it"
     )
     return (("stays", words),)
+
+
+def _travels(plan: JobPlan | RoundPlan) -> str:
+    """At which widths numbers travel; rounding costs no privacy, and this is said."""
+    up, down = plan.widths.up, plan.widths.down
+    if plan.sums is not None:
+        return f"the masked update in a ring, {plan.sums.bits} bits a number; the state comes at {down}"
+    words = f"the update leaves at {up}, the state comes at {down}"
+    if up != "float32":
+        words += "; it is rounded after noise is added, which costs no privacy"
+    return words
 
 
 def _optimiser(plan: JobPlan | RoundPlan) -> str:

@@ -48,7 +48,17 @@ from fedcore.adapter import FloatArray, TensorSpec, check_tensors, unflatten
 from fedcore.errors import ConfigError
 from fedcore.privacy.sampling import RandomSource, SystemRandom
 
-__all__ = ["BLOCK", "LARGEST", "WIDTHS", "Width", "bytes_per_parameter", "pack", "packed_size_bytes", "unpack"]
+__all__ = [
+    "BLOCK",
+    "LARGEST",
+    "WIDTHS",
+    "NotFinite",
+    "Width",
+    "bytes_per_parameter",
+    "pack",
+    "packed_size_bytes",
+    "unpack",
+]
 
 Width = Literal["float32", "bfloat16", "int8", "int4"]
 WIDTHS: tuple[Width, ...] = get_args(Width)
@@ -67,6 +77,11 @@ _CHUNK = 1 << 15
 _MOST = 1 << 48
 """Numbers in a tensor, beyond any machine: so that no arithmetic on shapes overflows."""
 _SYSTEM = SystemRandom()
+
+
+class NotFinite(ConfigError):
+    """A body of the right form whose numbers are not all finite."""
+
 
 Bytes = npt.NDArray[np.uint8]
 Halves = npt.NDArray[np.uint16]
@@ -126,7 +141,8 @@ def unpack(body: bytes, specs: Iterable[TensorSpec], width: Width) -> dict[str, 
         specs: Names and shapes, in any order; that of the answer.
         width: One of `WIDTHS`.
     Raises:
-        ConfigError: Anything that `pack` cannot have written for these specs and this width.
+        ConfigError: Anything that `pack` cannot have written for these specs and this width; `NotFinite` where only
+            the numbers are at fault.
     """
     layout = _Layout.of(specs, width)
     if len(body) != layout.size_bytes:
@@ -155,7 +171,7 @@ def unpack(body: bytes, specs: Iterable[TensorSpec], width: Width) -> dict[str, 
             steps = values.view(np.int8) if width == "int8" else _from_nibbles(values, len(piece), place.name)
             piece[:] = _from_steps(steps, raw[place.scales].view("<u2"), _LEVELS[width], place.name)
         if not np.isfinite(piece).all():
-            raise ConfigError(f"the tensor {place.name} holds NaN or infinity")
+            raise NotFinite(f"the tensor {place.name} holds NaN or infinity")
     tensors = unflatten(layout.specs, vector)
     return {name: tensors[name] for name in layout.asked}
 
@@ -337,7 +353,9 @@ def _to_steps(values: FloatArray, levels: int, coins: RandomSource) -> tuple[Ste
 
 def _from_steps(steps: Steps, halves: Halves, levels: int, name: str) -> FloatArray:
     """Steps times their length; float32 holds every product exactly, unless it overflows."""
-    if (halves >= 0x7F80).any() or (steps < -levels).any():
+    if ((halves & np.uint16(0x7F80)) == 0x7F80).any():
+        raise NotFinite(f"the tensor {name} has a scale that cannot be, NaN or infinity")
+    if (halves >= 0x8000).any() or (steps < -levels).any():
         raise ConfigError(f"the tensor {name} has a scale or a value that cannot be")
     filled = np.zeros((len(halves), BLOCK), dtype=np.float32)
     filled.reshape(-1)[: len(steps)] = steps

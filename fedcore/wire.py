@@ -17,6 +17,9 @@ around it travel as "sum" and "sum_reply", whose bodies are that package's bytes
     (plan)    (the round's plan, as always)         (reply: masked vector)
     confirm   Ask("confirm")                        confirmation
     open      Ask("open")                           opened shares
+
+Widths. The body of a plan is packed at the plan's `widths.down`, that of an unmasked reply at `widths.up`; see
+`fedcore.packing`. A body of float32 names its tensors, so that each fault in it has a name of its own.
 """
 
 import hashlib
@@ -33,6 +36,8 @@ from fedcore import canonical
 from fedcore.adapter import FloatArray, TensorSpec, check_tensors
 from fedcore.errors import BadReply, ConfigError, TrustError
 from fedcore.identity import PublicIdentity, SigningIdentity
+from fedcore.packing import WIDTHS, NotFinite, Width, pack, packed_size_bytes, unpack
+from fedcore.privacy.sampling import RandomSource, SystemRandom
 from fedcore.round import RoundPlan
 from fedcore.secagg import Terms
 
@@ -73,6 +78,7 @@ HEADER_LIMIT_BYTES = 4 << 20
 Kind = Literal["plan", "receipt", "sum", "reply", "refusal", "ack", "sum_reply"]
 Phase = Literal["join", "roster", "confirm", "open"]
 PHASES: tuple[Phase, ...] = ("join", "roster", "confirm", "open")
+_SYSTEM = SystemRandom()
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -138,9 +144,17 @@ def unpack_arrays(body: bytes, specs: Iterable[TensorSpec]) -> dict[str, FloatAr
     return {t.name: tensors[t.name] for t in specs}
 
 
-def seal_plan(plan: RoundPlan, tensors: Mapping[str, FloatArray], signer: SigningIdentity) -> Envelope:
-    """The coordinator's message: a plan and the state's carried tensors."""
-    return _seal("plan", {"plan": plan.to_dict()}, pack_arrays(tensors), signer)
+def seal_plan(plan: RoundPlan, carried: Mapping[str, FloatArray] | bytes, signer: SigningIdentity) -> Envelope:
+    """The coordinator's message.
+
+    Args:
+        plan: What is asked.
+        carried: The state's carried tensors; or, since rounding draws coins and the plan names the state that came
+            of them, the body in which they were packed at the plan's width.
+        signer: The coordinator's.
+    """
+    body = carried if isinstance(carried, bytes) else _pack(carried, plan.carried, plan.widths.down, _SYSTEM)
+    return _seal("plan", {"plan": plan.to_dict()}, body, signer)
 
 
 def read_plan(envelope: Envelope, coordinator: PublicIdentity) -> tuple[RoundPlan, dict[str, FloatArray]]:
@@ -153,7 +167,9 @@ def read_plan(envelope: Envelope, coordinator: PublicIdentity) -> tuple[RoundPla
     """
     header = _open("plan", envelope, coordinator)
     plan = RoundPlan.from_dict(header["plan"])
-    return plan, unpack_arrays(envelope.body, plan.carried)
+    if plan.widths.down == "float32":
+        return plan, unpack_arrays(envelope.body, plan.carried)
+    return plan, unpack(envelope.body, plan.carried, plan.widths.down)
 
 
 def add_receipt(plan: Envelope, receipt: Envelope, signer: SigningIdentity) -> Envelope:
@@ -194,20 +210,24 @@ def seal_reply(
     *,
     ledger: str,
     dataset: str,
+    coins: RandomSource = _SYSTEM,
 ) -> Envelope:
-    """A node's update, bound to job, round and plan digest.
+    """A node's update at the plan's width, bound to job, round and plan digest.
 
     Args:
         plan: What is answered.
         institution: Who answers.
-        tensors: The update.
+        tensors: The update, noised already.
         spend: `PrivacySpend.to_dict()`.
         signer: The institution's.
         ledger: See `ReplyHeader`.
         dataset: Likewise.
+        coins: Of the rounding.
+    Raises:
+        ConfigError: A width below float32, and the update is not finite or does not fit the plan.
     """
     header = {**_binding(plan, institution), "spend": dict(spend), "ledger": ledger, "dataset": dataset}
-    return _seal("reply", header, pack_arrays(tensors), signer)
+    return _seal("reply", header, _pack(tensors, plan.trained_by(institution), plan.widths.up, coins), signer)
 
 
 def seal_masked_reply(
@@ -328,12 +348,15 @@ def read_update(envelope: Envelope, plan: RoundPlan, institution: str) -> dict[s
     Raises:
         BadReply: It is not what the plan asks for; each fault has its own `kind`.
     """
+    specs = plan.trained_by(institution)
+    if plan.widths.up != "float32":
+        return _read_packed(envelope.body, specs, plan.widths.up, institution)
     try:
         tensors = load(envelope.body)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise BadReply(f"{institution}: the body is not safetensors", kind="malformed") from error
-    _check_update(institution, plan, tensors)
-    return {t.name: tensors[t.name] for t in plan.trained_by(institution)}
+    _check_update(institution, specs, tensors)
+    return {t.name: tensors[t.name] for t in specs}
 
 
 def read_reply(
@@ -360,9 +383,33 @@ def read_refusal(envelope: Envelope, plan: RoundPlan, institution: str, sender: 
     return code
 
 
-def _check_update(institution: str, plan: RoundPlan, tensors: Mapping[str, Any]) -> None:
-    """Exactly the trained tensors, float32, in the institution's shape, finite; each fault by its own name."""
-    expected = {t.name: t for t in plan.trained_by(institution)}
+def _pack(tensors: Mapping[str, FloatArray], specs: tuple[TensorSpec, ...], width: Width, coins: RandomSource) -> bytes:
+    """A body at a width; that of float32 is made as given, and whoever reads it checks it."""
+    return pack_arrays(tensors) if width == "float32" else pack(tensors, specs, width, coins=coins)
+
+
+def _read_packed(body: bytes, specs: tuple[TensorSpec, ...], width: Width, institution: str) -> dict[str, FloatArray]:
+    """Read an update below float32; each fault by its own name."""
+    expected = packed_size_bytes(specs, width)
+    if len(body) != expected:
+        others = [w for w in WIDTHS if w != width and len(body) == packed_size_bytes(specs, w)]
+        raise BadReply(
+            f"{institution}: the update has the wrong {'width' if others else 'size'}",
+            kind="wrong_width" if others else "wrong_size",
+            expected=f"{expected} bytes at {width}",
+            got=f"{len(body)} bytes" + "".join(f", as at {w}" for w in others),
+        )
+    try:
+        return unpack(body, specs, width)
+    except NotFinite as error:
+        raise BadReply(f"{institution}: {error}", kind="not_finite") from error
+    except ConfigError as error:
+        raise BadReply(f"{institution}: {error}", kind="malformed") from error
+
+
+def _check_update(institution: str, specs: tuple[TensorSpec, ...], tensors: Mapping[str, Any]) -> None:
+    """Exactly the named tensors, float32, in shape, finite; each fault by its own name."""
+    expected = {t.name: t for t in specs}
     if expected.keys() - tensors.keys():
         raise BadReply(f"{institution}: a tensor is missing", kind="missing_tensor")
     if tensors.keys() - expected.keys():

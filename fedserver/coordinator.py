@@ -3,6 +3,7 @@
     run ── for each round that is not folded yet
             1  select    wait until the invited are connected, at least a quorum    cohort.py
             2  plan      store the plan, then send it; after a restart, the same     store.py
+                         with the state, rounded to the job's width                  travel.py
             3  ask       the connected; again whoever was lost and came back         gather.py
             4  collect   check each reply and add it up; stop at the deadline        collect.py, pool.py
                          with secure sums: add masked replies, open their total      masked.py
@@ -49,6 +50,7 @@ from fedserver.progress import Clock, JobResult, Progress
 from fedserver.server_optimisers import step as server_step
 from fedserver.store import Store
 from fedserver.strategies import load_strategy
+from fedserver.travel import send
 
 __all__ = ["ABSENT", "EXHAUSTED", "Coordinator"]
 
@@ -148,15 +150,16 @@ class Coordinator(FlowerStrategy):
         """Select, plan, ask, collect, fold, checkpoint; or abandon, with the state as it was."""
         collector: Collector | None = None
         plan = self._store.round_plan(self._job.job_id, number)
+        sent = send(self._job, number, self._strategy.carries(number), state)
         try:
             if plan is None:
-                plan = self._store.open_round(self._plan(gatherer, number, state))
+                plan = self._store.open_round(self._plan(gatherer, number, sent.state))
             started, before = self._clock.now(), self._bytes(gatherer)
             masks = self._sums.begin(plan) if self._sums else None
             members = {m.name: m for m in self._members().values()}
             pool = None if masks else self._pool(plan, state)
             collector = Collector(plan, members, folded=self._folded(), masks=masks, pool=pool)
-            question = self._receipts.addressed(seal_plan(plan, state.part(*plan.carries), self._identity))
+            question = self._receipts.addressed(seal_plan(plan, sent.body, self._identity))
             if self._sums and masks:
                 cohort = self._sums.collect(plan, question, collector, masks)
             else:
@@ -218,7 +221,7 @@ class Coordinator(FlowerStrategy):
         return server_step(self._job.server_optimiser, state, folded, self._store.memory(plan.job_id, plan.round - 1))
 
     def _plan(self, gatherer: Gatherer, number: int, state: AdapterState) -> RoundPlan:
-        """Select a cohort and write a round's plan for it.
+        """Select a cohort and write a round's plan for it; `state` is what the nodes train from.
 
         Raises:
             QuorumLost: Too few can take part, or too few are connected at the deadline.

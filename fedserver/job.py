@@ -11,7 +11,7 @@ from pathlib import Path
 from fedcore import config
 from fedcore.adapter import AdapterSchema, ModelCard
 from fedcore.errors import ConfigError
-from fedcore.folding import Gate, RobustRule, ServerOptimiser, Widths
+from fedcore.folding import Gate, RobustRule, ServerOptimiser, WidthSettings
 from fedcore.privacy.bounds import Clipping
 from fedcore.privacy.plan import DISCRETE_GAUSSIAN, GAUSSIAN, Forecast, PrivacyPlan
 from fedcore.privacy.units import PrivacyUnit, Relation
@@ -125,7 +125,7 @@ class JobSettings:
     rule: RobustRule | None = None
     server_optimiser: ServerOptimiser | None = None
     gate: Gate | None = None
-    widths: Widths = field(default_factory=Widths)
+    widths: WidthSettings = field(default_factory=WidthSettings)
     ranks: dict[str, int] = field(default_factory=dict)
     """Institution -> rank, of those that train fewer of the adapter's slots than `[adapter] rank`."""
 
@@ -196,7 +196,7 @@ def load_job(path: Path) -> LoadedJob:
         rule=settings.rule,
         server_optimiser=settings.server_optimiser,
         gate=gate,
-        widths=settings.widths,
+        widths=settings.widths.choose(masked=settings.secure_sums is not None),
         ranks=tuple(sorted(settings.ranks.items())),
     )
     check_fit(plan)

@@ -1,7 +1,8 @@
 """One institution of a simulation: its own identity, policy, ledger and units; the base and trainer are shared.
 
 Randomness is the system's and noise is secure, as live, unless the scenario asks for a seed by its unsafe
-name; the coins that round a masked update into its ring are always the system's. The policy accepts what the
+name, also for the coins that round an update to its width; those that round a masked one into its ring are always
+the system's. The policy accepts what the
 scenario says and nothing looser.
 """
 
@@ -86,6 +87,7 @@ def make_institution(
         dataset=dataset,
         source=partial(_source, scenario, name),
         noise=partial(_noise, scenario, name),
+        coins=partial(_coins, scenario, name),
     )
 
 
@@ -159,6 +161,12 @@ def _noise(scenario: Scenario, name: str, plan: RoundPlan) -> NoiseSource | Inte
     if plan.privacy.shares_noise:
         return UnsafeSeededIntegerNoise(_seed(scenario, name, plan)) if seeded else SecureIntegerNoise()
     return UnsafeSeededNoise(_seed(scenario, name, plan)) if seeded else SecureNoise()
+
+
+def _coins(scenario: Scenario, name: str, plan: RoundPlan) -> RandomSource:
+    """Of rounding; from another seed than the sampling."""
+    seed = _seed(scenario, f"{name}/coins", plan)
+    return UnsafeSeeded(seed) if scenario.privacy.unsafe_seeded else SystemRandom()
 
 
 def _peer(directory: RunDirectory, name: str) -> str:

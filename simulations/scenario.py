@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from fedcore import canonical, config
 from fedcore.errors import ConfigError
-from fedcore.folding import Gate, RobustRule, ServerOptimiser, Widths
+from fedcore.folding import Gate, RobustRule, ServerOptimiser, WidthSettings
 from fedcore.privacy import calibration
 from fedcore.privacy.accounting import DpEvent
 from fedcore.privacy.bounds import Clipping
@@ -220,7 +220,7 @@ class Scenario:
     rule: RobustRule | None = None
     server_optimiser: ServerOptimiser | None = None
     gate: Gate | None = None
-    widths: Widths = field(default_factory=Widths)
+    widths: WidthSettings = field(default_factory=WidthSettings)
     ranks: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

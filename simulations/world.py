@@ -159,7 +159,7 @@ class World:
             rule=scenario.rule,
             server_optimiser=scenario.server_optimiser,
             gate=scenario.gate,
-            widths=scenario.widths,
+            widths=scenario.widths.choose(masked=sums is not None),
             ranks=tuple(sorted(scenario.ranks.items())),
         )
         check_fit(job)

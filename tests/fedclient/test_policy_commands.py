@@ -22,6 +22,7 @@ from fedclient.outlook import Outlook
 from fedclient.settings import NodeSettings
 from fedcore.enrolment import CoordinatorCard
 from fedcore.errors import BudgetExhausted, ConcordatError, ConfigError, InvalidPlan, PlanRefused, TrustError
+from fedcore.folding import Widths
 from fedcore.identity import SigningIdentity
 from fedcore.plan_file import write_plan
 from fedcore.privacy.bounds import Clipping
@@ -321,6 +322,21 @@ def test_local_steps_and_masks_are_said_in_words(place: Place) -> None:
     masked = seen(**masks, sums=dataclasses.replace(fields["sums"], share_std_units=0))
     assert "noised update after 3 steps of its own is masked" in masked
     assert "shared" not in masked
+
+
+def test_the_widths_at_which_numbers_travel_are_said_in_words(place: Place) -> None:
+    def said(**changes: Any) -> str:
+        write_plan(place.file, dataclasses.replace(place.plan, **changes))
+        return " ".join(place.run("policy", "check", str(place.file))[0].split())
+
+    words = said(widths=Widths(up="int4", down="int8"))
+    assert "travels: the update leaves at int4, the state comes at int8; it is rounded after noise is added" in words
+    assert "which costs no privacy" in words
+    wide = said()
+    assert "the update leaves at float32, the state comes at float32" in wide
+    assert "rounded" not in wide
+    fields = shared_fields(place.plan)
+    assert "the masked update in a ring, 32 bits a number" in said(**fields)
 
 
 def test_show_says_whether_noise_may_be_shared_and_with_whom(place: Place) -> None:

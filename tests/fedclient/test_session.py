@@ -23,14 +23,17 @@ from fedclient.update import AdapterUpdate
 from fedcore import canonical
 from fedcore.adapter import AdapterSchema, AdapterState, ModelCard
 from fedcore.errors import BadReply, PrivacyError, RecordError
+from fedcore.folding import Widths
 from fedcore.identity import SigningIdentity
 from fedcore.manifest import PrivacySpend
+from fedcore.packing import pack, packed_size_bytes
 from fedcore.privacy.accounting import epsilon
 from fedcore.privacy.noise import SecureNoise, UnsafeSeededNoise
 from fedcore.privacy.sampling import SystemRandom, UnsafeSeeded
 from fedcore.privacy.units import PrivacyUnit
 from fedcore.round import RoundPlan
 from fedcore.wire import Envelope, read_refusal, read_reply, seal_plan
+from fedserver.travel import round_off
 from simulations.tiny import make_tiny_base
 
 Plans = Callable[..., RoundPlan]
@@ -51,6 +54,7 @@ class Adder:
         self.base = HeldBase(card)
         self.asked: list[RoundPlan] = []
         self.sources: list[tuple[str, str]] = []
+        self.states: list[AdapterState] = []
 
     def train(
         self,
@@ -63,6 +67,7 @@ class Adder:
         report: Any = None,
     ) -> AdapterUpdate:
         self.asked.append(plan)
+        self.states.append(state)
         self.sources.append((source.origin, noise.origin))
         if report is not None:
             report(1, 1)
@@ -237,6 +242,52 @@ def test_the_same_question_gets_the_same_bytes_at_no_cost(site: Site, make_plan:
     spent = site.ledger.epsilon()
     assert run_round(envelope, site.institution()) == first
     assert (site.ledger.epsilon(), len(site.trainer.asked), site.reads) == (spent, 1, 1)
+
+
+@pytest.mark.parametrize("width", ["bfloat16", "int8", "int4"])
+def test_an_update_is_rounded_once_and_kept_and_sent_again_as_it_was(
+    site: Site, make_plan: Plans, state: AdapterState, width: Any
+) -> None:
+    plan = make_plan(widths=Widths(up=width))
+    envelope = site.seal(plan, state)
+    first = run_round(envelope, site.institution())
+    assert len(first.body) == packed_size_bytes(plan.trained, width)
+    assert site.ledger.kept_reply(plan.digest) == first
+    assert run_round(envelope, site.institution()) == first
+    tensors, _ = read_reply(first, plan, "a", site.identity.public)
+    assert all(abs(array - 1).max() < 0.2 for array in tensors.values())
+
+
+@pytest.mark.parametrize("width", ["bfloat16", "int8", "int4"])
+def test_training_starts_from_the_numbers_that_came_rounded(
+    site: Site, make_plan: Plans, state: AdapterState, width: Any
+) -> None:
+    master = state.replace({n: np.full(a.shape, 0.3, dtype=np.float32) for n, a in state.part("lora_B").items()})
+    sent = round_off(master, ("lora_B",), width, seed=7, round=2)
+    plan = make_plan(round=2, widths=Widths(down=width), state_digest=sent.state.digest)
+    assert run_round(seal_plan(plan, sent.body, site.coordinator), site.institution()).kind == "reply"
+    assert site.trainer.states[-1].digest == sent.state.digest
+    other = round_off(master, ("lora_B",), width, seed=8, round=2)
+    plan = make_plan(round=2, widths=Widths(down=width), state_digest=other.state.digest)
+    again = run_round(seal_plan(plan, sent.body, site.coordinator), site.institution())
+    assert site.code(again, plan) == "state_mismatch"
+    assert len(site.ledger.events()) == 1
+
+
+def test_the_coins_of_rounding_come_from_the_institutions_source(
+    site: Site, make_plan: Plans, state: AdapterState
+) -> None:
+    assert Institution.__dataclass_fields__["coins"].default(make_plan()).origin == SystemRandom.origin
+    plan = make_plan(widths=Widths(up="int4"))
+    asked: list[RoundPlan] = []
+
+    def coins(plan: RoundPlan) -> UnsafeSeeded:
+        asked.append(plan)
+        return UnsafeSeeded(4)
+
+    reply = run_round(site.seal(plan, state), site.institution(coins=coins))
+    ones = {t.name: np.ones(t.shape, dtype=np.float32) for t in plan.trained}
+    assert (asked, reply.body) == ([plan], pack(ones, plan.trained, "int4", coins=UnsafeSeeded(4)))
 
 
 def test_epsilon_after_k_rounds_is_that_of_all_of_them(site: Site, make_plan: Plans, state: AdapterState) -> None:

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from fedcore.adapter import ModelCard
 from fedcore.errors import ConcordatError, ConfigError, InvalidPlan
+from fedcore.folding import DEFAULT_WIDTHS, Widths
 from fedcore.identity import SigningIdentity
 from fedcore.plan_file import read_plan_file
 from fedcore.privacy.plan import DISCRETE_GAUSSIAN
@@ -46,6 +47,20 @@ def load(tmp_path: Path, card: ModelCard) -> Load:
         return load_job(tmp_path / "job.toml").plan
 
     return read
+
+
+def test_a_job_that_names_no_width_gets_the_default_but_behind_masks(load: Load) -> None:
+    assert load(JOB).widths == DEFAULT_WIDTHS
+    named = JOB.replace("[adapter]", '[widths]\nup = "float32"\ndown = "bfloat16"\n\n[adapter]')
+    assert load(named).widths == Widths(up="float32", down="bfloat16")
+    half = JOB.replace("[adapter]", '[widths]\nup = "float32"\n\n[adapter]')
+    assert load(half).widths == Widths(up="float32", down=DEFAULT_WIDTHS.down)
+    for masked in (SHARED, MASKED):
+        assert load(masked).widths == Widths(up="float32", down=DEFAULT_WIDTHS.down)
+        with pytest.raises(InvalidPlan, match="that of their ring"):
+            load(masked.replace("[adapter]", '[widths]\nup = "int8"\n\n[adapter]'))
+    with pytest.raises(ConfigError, match="widths: up is not known"):
+        load(JOB.replace("[adapter]", '[widths]\nup = "int2"\n\n[adapter]'))
 
 
 def test_a_job_that_shares_noise_is_the_plan_that_nodes_check(load: Load) -> None:

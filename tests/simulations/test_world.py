@@ -4,13 +4,17 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from domains.medicine import synthetic
 from fedcore.errors import ConfigError, Interrupted, RecordError
+from fedcore.folding import DEFAULT_WIDTHS, WidthSettings
 from fedcore.privacy import accounting
+from fedcore.round import Completed
 from fedserver.progress import Progress
+from fedserver.store import Store
 from simulations import results as files
 from simulations.directory import RunDirectory
 from simulations.scenario import RecordsSettings, Scenario, SplitSettings
@@ -88,6 +92,28 @@ def test_a_stopped_run_goes_on_to_the_same_end_at_no_extra_cost(
     assert resumed.loss_released == whole.loss_released
     assert [i.epsilon_spent for i in resumed.institutions] == [i.epsilon_spent for i in whole.institutions]
     assert [r.contributors for r in resumed.per_round] == [r.contributors for r in whole.per_round]
+
+
+def test_a_seeded_run_repeats_to_the_last_bit_at_every_width(
+    tmp_path: Path, quickstart: Quickstart, prepare: Prepare
+) -> None:
+    def run(name: str, **widths: Any) -> tuple[str, int]:
+        scenario = dataclasses.replace(quickstart(), widths=WidthSettings(**widths))
+        world = World(prepare(tmp_path / name, scenario))
+        assert world.run().status == "completed"
+        store = Store.open(world.run_directory.store)
+        try:
+            outcome = store.outcomes(scenario.name)[-1]
+        finally:
+            store.close()
+        assert isinstance(outcome, Completed)
+        return outcome.state_digest, outcome.bytes_up
+
+    default = run("one")
+    assert run("two", up=DEFAULT_WIDTHS.up, down=DEFAULT_WIDTHS.down) == default
+    wide = run("wide", up="float32", down="float32")
+    assert wide[0] != default[0]
+    assert wide[1] > default[1]
 
 
 def test_a_budget_that_is_too_small_ends_the_run_with_the_reason(
