@@ -18,6 +18,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 import httpx
@@ -72,6 +74,8 @@ _LOOK_S = 0.5
 _TIMEOUT_S = 30.0
 _TOGETHER_BYTES = 16 << 20
 """What a reply's parts may come to, to travel with it."""
+_CLOCK_AHEAD_S, _CLOCK_BEHIND_S = 5.0, 305.0
+"""How far a node's clock may be from the coordinator's before Flower takes none of its signatures."""
 _TAKE = "/v1/concordat/take"
 _GIVE = "/v1/concordat/give"
 
@@ -291,7 +295,7 @@ class Link:
         try:
             return function(request)
         except httpx.HTTPStatusError as error:
-            raise self._refused(error.response.status_code) from error
+            raise self._refused(error.response) from error
         except httpx.TransportError as error:
             if (cause := _certificate_fault(error)) is not None:
                 raise TrustError(
@@ -307,8 +311,16 @@ class Link:
         except ValueError as error:
             raise LinkError(f"{self._address} does not answer as a coordinator does") from error
 
-    def _refused(self, status: int) -> LinkError:
+    def _refused(self, answer: httpx.Response) -> LinkError:
         """Why the coordinator said no."""
+        status, ahead_s = answer.status_code, _clock_ahead_s(answer)
+        if status == 401 and not -_CLOCK_BEHIND_S < ahead_s < _CLOCK_AHEAD_S:
+            return _Refused(
+                f"the coordinator at {self._address} does not let this node in: by its clock, this machine's is "
+                f"{_roughly(abs(ahead_s))} {'ahead' if ahead_s > 0 else 'behind'}",
+                expected=f"at most {_CLOCK_AHEAD_S:g} s ahead or {_CLOCK_BEHIND_S:g} s behind",
+                do="set whichever clock is wrong; this node goes on by itself",
+            )
         if status in (401, 403, 412):
             return _Refused(
                 f"the coordinator at {self._address} does not let this node in ({status})",
@@ -355,6 +367,23 @@ def _is_loopback(address: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _clock_ahead_s(answer: httpx.Response) -> float:
+    """How far this machine's clock is ahead of the one that dated an answer; 0 where it bears no date."""
+    try:
+        dated = parsedate_to_datetime(answer.headers["date"])
+        return (datetime.now(UTC) - dated).total_seconds()
+    except (KeyError, TypeError, ValueError):
+        return 0.0
+
+
+def _roughly(seconds: float) -> str:
+    """A time for people, the same from one try to the next."""
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"about {round(seconds / size)} {unit}"
+    return f"about {round(seconds, -1):g} s"
 
 
 def _certificate_fault(error: BaseException | None) -> str | None:

@@ -7,6 +7,7 @@ worker dies, the coordinator is told so with a code, and a new worker is started
 killed, the worker ends with it, and nothing but what had been reserved is lost.
 """
 
+import contextlib
 import fcntl
 import json
 import logging
@@ -278,8 +279,10 @@ class _Status:
         """Add to what is said."""
         self._value |= value
         draft = self._path.with_name(f".{self._path.name}.draft")
-        draft.write_text(json.dumps({**self._value, **self._fixed}) + "\n", encoding="utf-8")
-        draft.replace(self._path)
+        # A node whose disk is full goes on: the ledger alone decides what may be spent and sent.
+        with contextlib.suppress(OSError):
+            draft.write_text(json.dumps({**self._value, **self._fixed}) + "\n", encoding="utf-8")
+            draft.replace(self._path)
 
 
 @contextmanager

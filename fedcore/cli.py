@@ -5,7 +5,7 @@ It imports no package of Concordat by itself: each package names its commands in
 further ones in the same way: `concordat privacy` does, from "concordat.privacy_commands".
 
 Exit codes are those of `fedcore.errors`: 0 done, 2 settings, 3 records, 4 privacy, 5 refused by policy,
-6 model, 7 trust, 8 round, 9 network, 130 interrupted, 1 anything else.
+6 model, 7 trust, 8 round, 9 network, 10 storage, 130 interrupted, 1 anything else.
 """
 
 import json
@@ -44,7 +44,7 @@ _SUMMARIES = {
 _HELP = """Institutions fine-tune one language model together; no record leaves its institution.
 
 Exit codes: 0 done, 2 settings, 3 records, 4 privacy, 5 refused by policy, 6 model, 7 trust, 8 round,
-9 network, 130 interrupted, 1 anything else."""
+9 network, 10 storage, 130 interrupted, 1 anything else."""
 
 
 def example(*lines: str) -> str:

@@ -26,6 +26,7 @@ records: it is safe to log, but only `code` may leave the building.
     │   ├── BadReply                             one reply, named and dropped
     │   └── QuorumLost
     ├── LinkError                       exit 9   the network or the port
+    ├── StorageError                    exit 10  a disk that is full or fails: what is kept there stands, work stops
     └── Interrupted                     exit 130 Ctrl-C: state is kept
 
 >>> str(ConfigError("unknown key 'epsilom'", expected="one of: epsilon", do="correct job.toml"))
@@ -55,6 +56,7 @@ __all__ = [
     "RecordError",
     "RoundError",
     "SamplerMismatch",
+    "StorageError",
     "TamperedRelease",
     "TrustError",
     "UnsupportedModel",
@@ -236,6 +238,13 @@ class LinkError(ConcordatError):
 
     exit_code = 9
     code = "link"
+
+
+class StorageError(ConcordatError):
+    """A disk that is full or fails, or a file that cannot be used now. What was kept stands, and work goes on later."""
+
+    exit_code = 10
+    code = "storage"
 
 
 class Interrupted(ConcordatError):

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -146,7 +147,6 @@ class Link:
         self._ring = ring
         self._arrived = arrived
         self._nodes: Mapping[int, Member] = MappingProxyType({})
-        self._task: int | None = None
         self._lock = threading.Lock()
         self.register()
 
@@ -202,20 +202,22 @@ class Link:
             raise LinkError("Flower did not start a run")
         TaskIdentity.task_id, TaskIdentity.run_id = task_id, run_id
         TaskIdentity.node_id = self._state.get_node_id()
-        self._task = task_id
+        # Flower fails a run whose process is silent for a minute by the wall clock, which a machine that was asleep
+        # puts ahead at a stroke. This run's process is the server's own, so it needs no lease.
+        state: Any = self._state
+        state.task_token_store[task_id].active_until = datetime.max.replace(tzinfo=UTC)
         context = Context(run_id, TaskIdentity.node_id, {}, RecordDict(), {})
         status = SubStatus.FAILED
         try:
             app(_StateGrid(self._state, run, self._ring), context)
             status = SubStatus.COMPLETED
         finally:
-            self._task = None
             self._state.finish_task(task_id, status, "")
             self._state.cleanup_run(run_id)
 
     @contextmanager
     def housekeeping(self) -> Iterator[None]:
-        """Register new members and keep the running task alive, once a second, while the block runs."""
+        """Register new members, once a second, while the block runs."""
         stop = threading.Event()
 
         def work() -> None:
@@ -224,8 +226,6 @@ class Link:
                     self.register()
                 except ConcordatError:
                     logging.getLogger("concordat").exception("members could not be registered")
-                if (task := self._task) is not None:
-                    self._state.acknowledge_task_heartbeat(task)
 
         thread = threading.Thread(target=work, name="housekeeping", daemon=True)
         thread.start()

@@ -3,11 +3,11 @@
 `publish` is a gate first. What weakened a guarantee is marked in the manifest, and refused unless asked
 for by name; a spend must be stated by everyone who contributed, and must follow from the job's own plan.
 The privacy certificate stands in the directory and is named by the manifest. The directory is written
-beside its place, verified with the public key alone, and renamed, so that a reader sees all of a release
-or none.
+beside its place, verified with the public key alone, flushed to the disk and renamed, so that a reader sees all
+of a release or none, also after a power cut. What a coordinator that was killed had half written is removed by the
+next one that publishes the job.
 """
 
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from fedcore.errors import PrivacyError, RoundError, TamperedRelease
 from fedcore.identity import SigningIdentity
 from fedcore.manifest import ReleaseManifest, file_digest
 from fedcore.round import JobPlan
+from fedserver._disk import flush, of_files
 from fedserver.progress import JobResult
 
 __all__ = ["Registry"]
@@ -57,6 +58,7 @@ class Registry:
                 not follow from the plan.
             RoundError: The job did not complete, or a contributor's spend is missing.
             TrustError: An institution's attestation does not hold.
+            StorageError: The disk cannot be written to; nothing stays behind, and it can be tried again.
         """
         marks = _marks(job, result, unsafe)
         if marks and not unsafe_ok:
@@ -85,14 +87,18 @@ class Registry:
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         certificate.check()
-        draft = self.directory / f".draft-{job.job_id}-{os.getpid()}"
+        # One service works on a job at a time, so a draft that is there was left by one that was killed.
+        draft = self.directory / f".draft-{job.job_id}"
         shutil.rmtree(draft, ignore_errors=True)
         try:
-            manifest = self._write(draft, job, result, certificate)
-            # As a stranger would, adapter and certificate included, before anyone can see it.
-            verify_release(draft, self.identity.public)
-            final = self.directory / manifest.release_id
-            draft.rename(final)
+            with of_files(f"a release in {self.directory}"):
+                manifest = self._write(draft, job, result, certificate)
+                # As a stranger would, adapter and certificate included, before anyone can see it.
+                verify_release(draft, self.identity.public)
+                flush(*draft.iterdir(), draft)
+                final = self.directory / manifest.release_id
+                draft.rename(final)
+                flush(self.directory)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
         return final

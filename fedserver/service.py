@@ -2,9 +2,11 @@
 
 It picks up where it stands. A job that was running when the process ended is taken first, at the round
 it was in; queued jobs follow in order of submission. What a job made is published before it counts as
-completed, so a release is never missing from a completed job.
+completed, so a release is never missing from a completed job. A disk that is full is no fault of a job: the
+service says so, waits, and goes on with it as after a restart.
 """
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -14,7 +16,7 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid
 
-from fedcore.errors import ConcordatError, Interrupted
+from fedcore.errors import ConcordatError, Interrupted, StorageError
 from fedcore.identity import SigningIdentity
 from fedserver.app import make_server_app
 from fedserver.coordinator import Coordinator
@@ -29,6 +31,9 @@ from fedserver.store import JobRecord, Store
 __all__ = ["Service"]
 
 _IDLE_S = 0.5
+
+_STORAGE_S = 5.0
+"""How long to wait until a disk that could not be used is tried again."""
 
 _LINGER_S = 3.0
 """How long the nodes have to fetch the receipts of a job that has ended, while no other waits."""
@@ -75,24 +80,47 @@ class Service:
             self._say(f"{self._settings.name} listens on {self._settings.address} ({link.tls_version})")
             try:
                 while not self._stopped():
-                    self._note("connected", link.connected())
-                    if (record := self._store.next_job()) is None:
-                        time.sleep(_IDLE_S)
-                    else:
-                        self._work(record, link)
+                    try:
+                        self._step(link)
+                    except StorageError as error:
+                        self._await_storage(error)
             finally:
                 self._note("connected", ())
                 self._note("progress", None)
         self._store.close()
 
+    def _step(self, link: Link) -> None:
+        """Work on the next job, or wait a moment for one."""
+        self._note("connected", link.connected())
+        if (record := self._store.next_job()) is None:
+            time.sleep(_IDLE_S)
+        else:
+            self._work(record, link)
+
+    def _await_storage(self, error: StorageError) -> None:
+        """Say what is wrong, once for each message, and wait a while."""
+        line = f"waiting, with everything kept: {error}"
+        if line != self._said:
+            self._said = line
+            self._say(line)
+        end = time.monotonic() + _STORAGE_S
+        while time.monotonic() < end and not self._stopped():
+            time.sleep(_IDLE_S)
+
     def _work(self, record: JobRecord, link: Link) -> None:
-        """Run one job from where it stands, and publish what it made."""
+        """Run one job from where it stands, and publish what it made.
+
+        Raises:
+            StorageError: The disk cannot be used now; the job is where it was.
+        """
         job_id = record.plan.job_id
         self._say(f"job {job_id}: {'goes on' if record.state == 'running' else 'starts'}")
         try:
             self._run(record, link)
         except Interrupted:
             self._say(f"job {job_id}: interrupted, its state is kept; 'concordat server run' goes on with it")
+        except StorageError:
+            raise
         except ConcordatError as error:
             self._store.fail_job(job_id, str(error))
             self._say(f"job {job_id}: failed: {error}")
@@ -170,6 +198,8 @@ class Service:
         """Note a value unless it is the one noted last."""
         if name in self._noted and self._noted[name] == value:
             return False
-        self._noted[name] = value
-        self._store.note(name, value)
+        # Notes are for people who watch; what must not be lost says by itself when it cannot be kept.
+        with contextlib.suppress(StorageError):
+            self._store.note(name, value)
+            self._noted[name] = value
         return True

@@ -5,7 +5,8 @@ restarted coordinator asks the very same question. A fold, its outcome, the rece
 checkpoint and the optimiser's memory are one transaction, so that a round is folded once or not at all. And of a
 masked sum, terms, roster and survivor sets are stored before anybody is shown them, so that nobody is ever shown
 others. Write-ahead log with synchronous=FULL: what a method has returned from survives power loss. Several processes
-may open the same store.
+may open the same store. A method that cannot write, such as on a full disk, raises StorageError and has changed
+nothing; once there is room again, the same store can be used on.
 
 >>> store = Store.open(":memory:")
 >>> store.members(), store.next_job()
@@ -35,10 +36,13 @@ from fedcore.receipt import Receipt
 from fedcore.round import Abandoned, Completed, JobPlan, RoundOutcome, RoundPlan
 from fedcore.secagg import Terms
 from fedcore.wire import Envelope, pack_arrays, unpack_arrays
+from fedserver._disk import of_sqlite
 from fedserver._tables import SCHEMA, JobRecord, JobState, MaskedRound
 from fedserver.cohort import Member
 
 __all__ = ["JobRecord", "JobState", "MaskedRound", "Store"]
+
+_WHAT = "the coordinator's store"
 
 
 class Store:
@@ -389,7 +393,7 @@ class Store:
     # ----------------------------------------------------------------------------------------------------
 
     def _rows(self, query: str, *values: Any) -> list[Any]:
-        with self._lock:
+        with self._lock, of_sqlite(_WHAT):
             return self._connection.execute(query, values).fetchall()
 
     def _write(self, statement: str, *values: Any) -> None:
@@ -399,14 +403,17 @@ class Store:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """All or nothing, exclusive among writers from the start."""
-        with self._lock:
+        with self._lock, of_sqlite(_WHAT):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
+                self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                # SQLite ends a transaction by itself where it could not write; one that it left open would stop all
+                # later ones.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
 
 
 def _number(db: sqlite3.Connection, receipt: Receipt, seal: Callable[[Receipt], Envelope]) -> None:

@@ -17,7 +17,7 @@ from flwr.serverapp import Grid
 from domains.language import Base
 from domains.medicine.synthetic import SITES, records
 from fedclient._setup import NewNode, enrolment_request, make_node
-from fedclient.node import Node, _alone
+from fedclient.node import Node, _alone, _Status
 from fedclient.receipts import Receipts, verify
 from fedclient.settings import NodeSettings
 from fedcore.adapter import AdapterSchema, AdapterState
@@ -35,6 +35,7 @@ from fedserver.cohort import Member
 from fedserver.link import Link, open_link
 from fedserver.pki import Authority
 from simulations.tiny import make_tiny_base
+from tests.full_disk import full_disk
 
 pytestmark = pytest.mark.slow
 
@@ -250,6 +251,16 @@ def test_node_answers_plans_and_a_worker_that_is_killed_is_replaced(site: Site, 
 def test_two_processes_in_one_directory_are_refused(site: Site) -> None:
     with _alone(site.settings), pytest.raises(ConfigError, match="runs already"), _alone(site.settings):
         pass
+
+
+def test_status_that_cannot_be_written_ends_no_node(tmp_path: Path) -> None:
+    status = _Status(tmp_path / "status.json", coordinator="127.0.0.1:9443")
+    status.write(state="connected")
+    with full_disk():
+        status.write(state="training")
+    assert json.loads((tmp_path / "status.json").read_text())["state"] == "connected"
+    status.update(step=2)
+    assert json.loads((tmp_path / "status.json").read_text())["state"] == "training"
 
 
 def test_node_without_its_base_says_so_and_ends(site: Site, link: Link) -> None:

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.proto.fleet_pb2 import PullMessagesRequest
 from flwr.serverapp import Grid
+from flwr.supercore.corestate import in_memory_corestate
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from fedclient.link import connect
@@ -242,6 +243,22 @@ def test_message_of_a_node_that_was_replaced_is_answered_with_an_error(house: Ho
 
     house.link.run(make_server_app(run))
     assert [e.has_error() for e in errors] == [True]
+
+
+def test_run_outlives_a_clock_that_jumps_ahead_and_back(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[str] = []
+
+    def run(grid: Grid, context: Context) -> None:
+        with connect(house.address, ca_pem=house.authority.pem, key=house.key):
+            (node_id,) = wait_for_node(grid)
+            with monkeypatch.context() as moved:
+                moved.setattr(in_memory_corestate, "now", lambda: datetime.now(UTC) + timedelta(hours=3))
+                house.link._state.get_tasks(task_ids=[1])
+            sent.extend(grid.push_messages([Message(RecordDict(), node_id, "train", ttl=60)]))
+
+    house.link.run(make_server_app(run))
+    assert all(sent)
+    assert len(sent) == 1
 
 
 def test_message_reaches_a_node_that_waits_at_once(house: House) -> None:

@@ -1,6 +1,7 @@
 """Releases: gates first, then all or nothing."""
 
 import math
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +13,12 @@ import pytest
 from fedcore.adapter import AdapterSchema, AdapterState, Form, ModelCard
 from fedcore.adapter_files import read_adapter
 from fedcore.certificate import CERTIFICATE, verify_release
-from fedcore.errors import PrivacyError, RoundError, TamperedRelease, TrustError
+from fedcore.errors import PrivacyError, RoundError, StorageError, TamperedRelease, TrustError
 from fedcore.manifest import MANIFEST, SIGNATURE, ReleaseManifest
 from fedcore.privacy.plan import PrivacyPlan
 from fedserver.progress import JobResult
 from fedserver.registry import Registry
+from tests.full_disk import full_disk
 
 
 @pytest.fixture
@@ -172,6 +174,33 @@ def test_contributor_without_a_spend_stops_the_release(finished: Callable[..., A
     federation, result, registry = finished()
     with pytest.raises(RoundError, match="b states no spend"):
         registry.publish(federation.job, replace(result, spends=result.spends[:1]), base_name="paper")
+
+
+def test_full_disk_leaves_nothing_and_there_is_room_later(finished: Callable[..., Any]) -> None:
+    federation, result, registry = finished()
+    registry.directory.mkdir()
+    with full_disk(), pytest.raises(StorageError, match="make room"):
+        registry.publish(federation.job, result, base_name="paper")
+    assert list(registry.directory.iterdir()) == []
+    place = registry.publish(federation.job, result, base_name="paper")
+    assert [p.name for p in registry.directory.iterdir()] == [place.name]
+
+
+def test_draft_of_a_coordinator_that_was_killed_goes_with_the_next_release(finished: Callable[..., Any]) -> None:
+    federation, result, registry = finished()
+    written = Registry._write
+
+    def write_and_die(*args: Any) -> Any:
+        written(*args)
+        os._exit(9)
+
+    if (child := os.fork()) == 0:
+        Registry._write = write_and_die  # type: ignore[method-assign]
+        registry.publish(federation.job, result, base_name="paper")
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert len(list(registry.directory.iterdir())) == 1
+    place = registry.publish(federation.job, result, base_name="paper")
+    assert [p.name for p in registry.directory.iterdir()] == [place.name]
 
 
 def test_failed_job_has_nothing_to_publish(finished: Callable[..., Any]) -> None:

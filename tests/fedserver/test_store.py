@@ -16,7 +16,7 @@ from fedcore import canonical
 from fedcore.adapter import AdapterState
 from fedcore.certificate import Attestation
 from fedcore.enrolment import EnrolmentRequest
-from fedcore.errors import ConfigError, TrustError
+from fedcore.errors import ConfigError, StorageError, TrustError
 from fedcore.identity import SigningIdentity
 from fedcore.manifest import PrivacySpend
 from fedcore.privacy.accounting import DpEvent
@@ -25,6 +25,7 @@ from fedcore.round import Abandoned, Completed
 from fedcore.secagg import Terms
 from fedcore.wire import Envelope
 from fedserver.store import MaskedRound, Store
+from tests.full_disk import full_disk
 
 
 def completed(number: int, state: AdapterState) -> Completed:
@@ -62,6 +63,42 @@ def test_round_closes_once(store: Store, make_plan: Callable[..., Any], state: A
 def test_round_that_was_never_opened_cannot_close(store: Store, state: AdapterState) -> None:
     with pytest.raises(ConfigError, match="not open"):
         store.close_round("job", completed(1, state), state=state)
+
+
+def test_full_disk_changes_nothing_and_the_store_is_used_on(
+    store: Store, make_plan: Callable[..., Any], state: AdapterState
+) -> None:
+    store.open_round(make_plan())
+    with full_disk():
+        for write in (
+            lambda: store.note("connected", ["a"]),
+            lambda: store.open_round(make_plan(round=2)),
+            lambda: store.close_round("job", completed(1, state), state=state),
+        ):
+            with pytest.raises(StorageError, match="check its disk"):
+                write()
+        assert store.outcomes("job") == ()
+    assert store.round_plan("job", 2) is None
+    store.close_round("job", completed(1, state), state=state)
+    assert store.outcomes("job") == (completed(1, state),)
+
+
+def test_store_that_sqlite_itself_calls_full_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    store = Store.open(path)
+    pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
+    store._connection.execute(f"PRAGMA max_page_count = {pages}").fetchall()
+    with pytest.raises(StorageError, match="full"):
+        store.note("large", "x" * 100_000)
+    assert store.noted("large") is None
+    store._connection.execute("PRAGMA max_page_count = 100000").fetchall()
+    store.note("large", "x" * 100_000)
+    assert Store.open(path).noted("large") == "x" * 100_000
+
+
+def test_fault_of_ours_is_not_called_the_disks(store: Store) -> None:
+    with pytest.raises(sqlite3.OperationalError, match="no such table"):
+        store._rows("SELECT 1 FROM nowhere")
 
 
 def test_checkpoint_is_the_state_that_was_folded_last(
