@@ -161,6 +161,7 @@ class World:
             gate=scenario.gate,
             widths=scenario.widths,
             ranks=tuple(sorted(scenario.ranks.items())),
+            keeps=traits.keeps,
         )
         check_fit(job)
         return job

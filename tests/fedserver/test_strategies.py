@@ -8,8 +8,8 @@ import pytest
 
 from fedcore.adapter import AdapterState
 from fedcore.errors import ConfigError
-from fedcore.round import CohortSum
-from fedserver.strategies import DEFAULT, load_strategy, strategy_names
+from fedcore.round import CohortSum, JobPlan
+from fedserver.strategies import DEFAULT, check_fit, load_strategy, strategy_names
 
 STRATEGIES = strategy_names()
 
@@ -83,3 +83,9 @@ def test_fedavg_is_not_exact_for_a_product(make_plan: Callable[..., Any], state:
     folded = product(strategy.fold(state, cohort(plan, parts)), path)
     alone = [product(strategy.fold(state, cohort(plan, [p])), path) for p in parts]
     assert np.abs(folded - np.mean(alone, axis=0)).max() > 1e-4
+
+
+def test_a_job_keeps_what_its_strategy_leaves_with_institutions(make_job: Callable[..., JobPlan]) -> None:
+    check_fit(make_job(strategy="fedavg"))
+    with pytest.raises(ConfigError, match="keeps other parts"):
+        check_fit(make_job(strategy="fedavg", keeps=("lora_B",)))
