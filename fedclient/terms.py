@@ -105,12 +105,13 @@ def _seen(plan: JobPlan | RoundPlan) -> str:
 
 
 def _stays(plan: JobPlan | RoundPlan) -> tuple[tuple[str, str], ...]:
-    """What an institution keeps for itself; a job alone does not say which parts its strategy trains."""
-    if isinstance(plan, JobPlan) or not plan.keeps:
+    """What an institution keeps for itself."""
+    if not plan.keeps:
         return ()
+    size = sum(t.size for t in plan.schema.part(*plan.keeps))
     words = (
-        f"this institution's own {plain(' and '.join(plan.keeps))} of {sum(t.size for t in plan.kept):,} numbers is"
-        " trained in the same noised steps, is kept in its ledger's file and never leaves it"
+        f"this institution's own {plain(' and '.join(plan.keeps))} of {size:,} numbers is trained in the same noised"
+        " steps, is kept in its ledger's file and never leaves it"
     )
     return (("stays", words),)
 

@@ -156,6 +156,8 @@ class JobPlan:
     """At which updates and state travel."""
     ranks: tuple[tuple[str, int], ...] = ()
     """(institution, rank) of those that train fewer of the adapter's slots than its rank; sorted by name."""
+    keeps: tuple[str, ...] = ()
+    """Parts that train and stay at each institution, as its strategy has it."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.job_id):
@@ -297,7 +299,6 @@ class RoundPlan:
             set(self.keeps) <= set(PARTS) - set(self.trains) - set(self.carries),
             "what an institution keeps neither travels nor comes",
         )
-        require(not (self.keeps and (self.joint or self.ranks)), "what is kept is trained by local steps, at one rank")
         require(math.isfinite(self.weight) and self.weight > 0, "weight must be above 0")
         require(math.isfinite(self.deadline_s) and 0 < self.deadline_s <= 30 * 86400, "deadline_s is out of range")
         require(type(self.max_tokens) is int and 8 <= self.max_tokens <= 1_000_000, "max_tokens is out of range")
@@ -326,11 +327,6 @@ class RoundPlan:
         """The tensors that travel to the node."""
         return self.schema.part(*self.carries)
 
-    @property
-    def kept(self) -> tuple[TensorSpec, ...]:
-        """The tensors that change and stay at the institution."""
-        return self.schema.part(*self.keeps)
-
     def rank_of(self, name: str) -> int:
         """How many of the adapter's slots an institution trains: the first so many."""
         return rank_of(self, name)
@@ -343,6 +339,11 @@ class RoundPlan:
     def parameters(self) -> int:
         """How many numbers travel back."""
         return sum(t.size for t in self.trained)
+
+    @property
+    def kept(self) -> tuple[TensorSpec, ...]:
+        """The tensors that change and stay at the institution."""
+        return self.schema.part(*self.keeps)
 
     def terms_of_sums(self, coordinator: str) -> Terms:
         """The terms of the job's masked sums.
@@ -384,7 +385,6 @@ class RoundPlan:
                 if not isinstance(fields[name], (list, tuple)):
                     raise TypeError(f"{name} is not a list")
                 fields[name] = tuple(fields[name])
-            fields["keeps"] = tuple(fields.get("keeps", ()))
             _read_travel(fields)
             fields["sums"] = _read_sums(fields)
             fields["members"] = tuple((str(name), str(key)) for name, key in fields.get("members", ()))
@@ -435,6 +435,7 @@ def terms(plan: JobPlan | RoundPlan) -> dict[str, Any]:
         "sums": None if plan.sums is None else asdict(plan.sums),
         "widths": asdict(plan.widths),
         "ranks": [list(pair) for pair in plan.ranks],
+        "keeps": list(plan.keeps),
     }
 
 
@@ -483,6 +484,8 @@ def _check_travel(plan: JobPlan | RoundPlan) -> None:
         raise InvalidPlan("the width of masked updates is that of their ring", do="leave [widths] up out")
     if plan.ranks and (plan.joint or plan.sums is not None):
         raise InvalidPlan("institutions of different ranks train by local steps, without masks", do="leave [ranks] out")
+    if plan.keeps and (plan.joint or plan.ranks or not set(plan.keeps) <= set(PARTS)):
+        raise InvalidPlan("what institutions keep are parts of the adapter, trained by local steps at one rank")
     if plan.joint and plan.optimiser.proximal:
         raise InvalidPlan("a joint round is one step, from which nothing can stray", do="leave proximal out")
 
@@ -491,6 +494,7 @@ def _read_travel(fields: dict[str, Any]) -> None:
     """`widths` and `ranks` as they stand in JSON."""
     fields["widths"] = Widths(**fields.get("widths", {}))
     fields["ranks"] = tuple((str(name), rank) for name, rank in fields.get("ranks", ()))
+    fields["keeps"] = tuple(fields.get("keeps", ()))
 
 
 def _read_sums(fields: Mapping[str, Any]) -> SumPlan | None:

@@ -264,7 +264,7 @@ class Coordinator(FlowerStrategy):
             members=members,
             widths=job.widths,
             ranks=job.ranks,
-            keeps=self._strategy.traits.keeps,
+            keeps=job.keeps,
         )
 
     def _abandoned(self) -> str | None:

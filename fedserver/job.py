@@ -198,6 +198,7 @@ def load_job(path: Path) -> LoadedJob:
         gate=gate,
         widths=settings.widths.choose(masked=settings.secure_sums is not None),
         ranks=tuple(sorted(settings.ranks.items())),
+        keeps=strategy.traits.keeps,
     )
     check_fit(plan)
     return LoadedJob(plan=plan, base_name=card.name)
@@ -237,8 +238,9 @@ def _sums(settings: JobSettings, privacy: PrivacyPlan, schema: AdapterSchema) ->
 
 def forecast(plan: JobPlan, institutions: int) -> Forecast:
     """What the job can be expected to achieve with so many institutions, from public numbers only."""
+    kept = sum(t.size for t in plan.schema.part(*plan.keeps))
     return plan.privacy.forecast(
-        rounds=plan.rounds, parameters=max(parameters_of(plan), 1), institutions=max(institutions, 1)
+        rounds=plan.rounds, parameters=max(parameters_of(plan) + kept, 1), institutions=max(institutions, 1)
     )
 
 

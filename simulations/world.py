@@ -161,6 +161,7 @@ class World:
             gate=scenario.gate,
             widths=scenario.widths.choose(masked=sums is not None),
             ranks=tuple(sorted(scenario.ranks.items())),
+            keeps=traits.keeps,
         )
         check_fit(job)
         return job

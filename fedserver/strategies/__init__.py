@@ -122,6 +122,12 @@ def check_fit(job: JobPlan) -> None:
             f"the strategy {job.strategy} folds what institutions trained, and a joint step trains nothing there",
             do="leave joint out, or choose another strategy",
         )
+    if job.keeps != traits.keeps:
+        raise ConfigError(
+            f"the job keeps other parts at institutions than the strategy {job.strategy} leaves there",
+            expected=", ".join(traits.keeps) or "none",
+            got=", ".join(job.keeps) or "none",
+        )
     if job.ranks and not traits.ranks:
         raise ConfigError(
             f"with the strategy {job.strategy} all institutions train the same rank",

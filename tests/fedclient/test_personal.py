@@ -1,6 +1,7 @@
 """Parts that stay: laid over each round's state, kept with the reply that they belong to, and in no message."""
 
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,12 @@ from fedclient.personal import own_round
 from fedclient.session import Institution, run_round, unsafe_unaudited
 from fedclient.terms import in_words
 from fedclient.update import AdapterUpdate
+from fedcore import canonical
 from fedcore.adapter import AdapterSchema, AdapterState, FloatArray, ModelCard
 from fedcore.errors import ConfigError, InvalidPlan, LedgerError, PlanRefused
 from fedcore.identity import SigningIdentity
 from fedcore.privacy.units import PrivacyUnit
-from fedcore.round import RoundPlan
+from fedcore.round import JobPlan, RoundPlan
 from fedcore.wire import Envelope, read_refusal, read_reply, seal_plan, unpack_arrays
 
 Plans = Callable[..., RoundPlan]
@@ -375,3 +377,15 @@ def test_kept_parts_print_as_where_they_belong_alone(site: Site, state: AdapterS
         )
     with pytest.raises(ConfigError):
         own_round(site.plan(2, state), state, name="a", ledger=site.ledger, coordinator="").change()
+
+
+def test_what_a_job_keeps_is_in_the_terms_that_are_approved(site: Site, state: AdapterState) -> None:
+    plan = site.plan(1, state)
+    names = ("job_id", "task", "schema", "strategy", "rounds", "seed", "quorum", "deadline_s", "max_tokens")
+    fields = {name: getattr(plan, name) for name in (*names, "optimiser", "privacy", "keeps")}
+    job = JobPlan(**fields)
+    assert JobPlan.from_dict(json.loads(canonical.encode(job.to_dict()))) == job
+    assert job.terms_digest == plan.terms_digest != site.plan(1, state, keeps=()).terms_digest
+    assert dict(in_words(job))["stays"] == dict(in_words(plan))["stays"]
+    with pytest.raises(InvalidPlan):
+        JobPlan(**{**fields, "keeps": ("lora_C",)})

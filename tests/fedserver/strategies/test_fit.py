@@ -19,7 +19,8 @@ UNMASKED = ("fedex", "flexlora", "flora")
 
 
 def job_of(make_job: Callable[..., JobPlan], name: str, **changes: Any) -> JobPlan:
-    return make_job(strategy=name, schema=schema_for(load_strategy(name)), **changes)
+    strategy = load_strategy(name)
+    return make_job(strategy=name, schema=schema_for(strategy), keeps=strategy.traits.keeps, **changes)
 
 
 def masked(make_job: Callable[..., JobPlan], name: str) -> JobPlan:
@@ -113,3 +114,8 @@ def test_a_noisier_strategy_is_warned_about_in_private_jobs_alone(make_job: Call
         assert "fedavg" in said[0]
     open_plan = replace(job.privacy, noise_multiplier=0.0, mechanism=UNSAFE_NO_NOISE)
     assert warnings(replace(job, privacy=open_plan)) == ()
+
+
+def test_a_job_keeps_what_its_strategy_leaves_with_institutions(make_job: Callable[..., JobPlan]) -> None:
+    with pytest.raises(ConfigError, match="keeps other parts"):
+        check_fit(make_job(strategy="fedavg", keeps=("lora_B",)))
