@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from fedcore.cli import console, example, report
@@ -21,14 +22,16 @@ from fedcore.identity import SigningIdentity
 from fedcore.plan_file import write_plan
 from fedcore.privacy.plan import Forecast
 from fedcore.receipt import write_line
+from fedcore.round import JobPlan
 from fedserver._job_views import show_job, status_of
+from fedserver._strategy_views import show_strategies, strategy_rows
 from fedserver.cohort import check_reachable
 from fedserver.door import split_address
 from fedserver.job import forecast, load_job
 from fedserver.pki import Authority
 from fedserver.settings import Place
 from fedserver.store import Store
-from fedserver.strategies import DEFAULT, load_strategy, strategy_names
+from fedserver.strategies import warnings
 from fedserver.sum_forecast import SumForecast, check_expected, check_room
 
 __all__ = ["server"]
@@ -236,7 +239,7 @@ def plan(
     expected = forecast(loaded.plan, count)
     sums = SumForecast.of(loaded.plan)
     write_plan(out, loaded.plan)
-    _say(expected, sums)
+    _say(loaded.plan, expected, sums)
     value = {
         "job": loaded.plan.job_id,
         "out": str(out),
@@ -247,6 +250,7 @@ def plan(
         "delta": expected.delta,
         "unit": loaded.plan.privacy.unit.describe(),
         "forecast": expected.describe(),
+        "warnings": list(warnings(loaded.plan)),
         "joint": loaded.plan.joint,
         "honest_minimum": loaded.plan.privacy.honest_minimum,
         "sums": None if sums is None else sums.to_dict(),
@@ -277,11 +281,12 @@ def submit(
     expected = forecast(loaded.plan, len(loaded.plan.institutions or names))
     sums = SumForecast.of(loaded.plan)
     store.submit(loaded.plan, base_name=loaded.base_name)
-    _say(expected, sums)
+    _say(loaded.plan, expected, sums)
     job_id = loaded.plan.job_id
     if wait:
         _wait(store, job_id)
     value = {**status_of(place, store, store.job(job_id)), "forecast": expected.describe()}
+    value["warnings"] = list(warnings(loaded.plan))
     value["sums"] = None if sums is None else sums.to_dict()
 
     def human() -> None:
@@ -315,20 +320,17 @@ def status(
 
 @server.command(epilog=example("concordat server strategies"))
 def strategies(as_json: Json = False) -> None:
-    """List the strategies that a job may name."""
-    rows = [{"name": n, "summary": load_strategy(n).summary, "default": n == DEFAULT} for n in strategy_names()]
-
-    def human() -> None:
-        for row in rows:
-            typer.echo(f"{row['name']}{' (default)' if row['default'] else ''}: {row['summary']}")
-
-    report({"strategies": rows}, as_json=as_json, human=human)
+    """List the strategies that a job may name: what each does, when to use it, and what it promises."""
+    rows = strategy_rows()
+    report({"strategies": rows}, as_json=as_json, human=lambda: show_strategies(rows))
 
 
-def _say(expected: Forecast, sums: SumForecast | None) -> None:
-    """The forecasts for people."""
+def _say(plan: JobPlan, expected: Forecast, sums: SumForecast | None) -> None:
+    """The forecasts for people, and what they should know before."""
     for words in (expected.describe(), *(() if sums is None else (sums.describe(),))):
         console.print(words, highlight=False, soft_wrap=True)
+    for words in warnings(plan):
+        console.print(f"[bold red]warning[/] {escape(words)}", highlight=False, soft_wrap=True)
 
 
 def _wait(store: Store, job_id: str) -> None:

@@ -246,6 +246,7 @@ def _simulate(scenario: "Scenario", records: Path | None, out: Path, fresh: bool
     if (earlier := files.read(run.out)) is not None:
         _say(f"{run.out} is finished; --fresh runs it again")
         return earlier
+    from fedserver.strategies import warnings
     from simulations.world import World
 
     display = Display(scenario)
@@ -257,6 +258,8 @@ def _simulate(scenario: "Scenario", records: Path | None, out: Path, fresh: bool
         console.print(f"[bold red]{', '.join(scenario.unsafe)}[/]: research only, never publishable")
     # Before anything is spent.
     console.print(f"[bold]forecast[/] {escape(world.forecast().describe())}", highlight=False, soft_wrap=True)
+    for words in warnings(world.job):
+        console.print(f"[bold red]warning[/] {escape(words)}", highlight=False, soft_wrap=True)
     with stopping() as stopped:
         return files.write(world.run(report=display.report, stopped=stopped))
 

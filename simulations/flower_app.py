@@ -25,6 +25,7 @@ from domains import bases
 from fedcore.errors import ConfigError
 from fedserver.app import make_server_app
 from fedserver.progress import Progress
+from fedserver.strategies import warnings
 from simulations import results as files
 from simulations.directory import RunDirectory, base_of
 from simulations.scenario import load, named
@@ -68,6 +69,8 @@ def _serve(grid: Grid, context: Context) -> None:
     world = World(run)
     print(f"{run.scenario.name}: {len(world.names)} institutions, in {run.out}")
     print(f"forecast: {world.forecast().describe()}")
+    for words in warnings(world.job):
+        print(f"warning: {words}")
     if run.scenario.unsafe:
         print(f"{', '.join(run.scenario.unsafe)}: research only, never publishable")
     results = world.run_on(grid, report=_tell)

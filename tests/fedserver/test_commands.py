@@ -22,6 +22,7 @@ from fedcore.round import JobPlan
 from fedserver.commands import server
 from fedserver.pki import check_validity
 from fedserver.store import Store
+from fedserver.strategies import load_strategy, strategy_names
 
 JOB = """
 name = "trial"
@@ -259,7 +260,56 @@ def test_receipts_of_an_institution_are_written_to_a_new_file(office: Office, tm
     assert not (tmp_path / "other.jsonl").exists()
 
 
-def test_strategies_are_listed_with_one_default(office: Office) -> None:
+def test_strategies_are_listed_with_one_default_and_what_each_promises(office: Office) -> None:
     found = office.call("strategies", where=False)["strategies"]
+    assert [s["name"] for s in found] == list(strategy_names())
     assert [s["name"] for s in found if s["default"]] == ["fedavg"]
-    assert len(found) >= 3
+    for row in found:
+        strategy = load_strategy(row["name"])
+        assert {key: row[key] for key in ("when", "exact", "noise", "noisier", "masked", "ranks")} == {
+            key: getattr(strategy.traits, key) for key in ("when", "exact", "noise", "noisier", "masked", "ranks")
+        }
+        assert row["trains"] == [list(strategy.trains(r)) for r in (1, 2)]
+    assert [s["name"] for s in found if not s["server_optimiser"]] == ["flexlora"]
+
+
+def test_strategies_are_listed_for_people_with_every_line_that_a_job_depends_on() -> None:
+    told = CliRunner().invoke(server, ["strategies"])
+    assert told.exit_code == 0
+    for name in strategy_names():
+        strategy = load_strategy(name)
+        for line in (strategy.summary, strategy.traits.when, strategy.traits.exact, strategy.traits.noise):
+            assert line in told.stdout
+    assert "fedavg (default): " in told.stdout
+    assert told.stdout.count("behind masks: no") == 3
+
+
+def test_a_noisier_strategy_is_warned_about_when_a_job_is_planned_and_submitted(office: Office) -> None:
+    office.enrol("a")
+    job, plan = office.job(JOB.replace("rounds = 2", 'rounds = 2\nstrategy = "flora"')), office.directory / "plan.json"
+    planned = office.call("plan", job, "--out", plan, where=False)
+    submitted = office.call("submit", job)
+    assert planned["warnings"] == submitted["warnings"]
+    assert planned["warnings"][0].startswith("The strategy flora is noisier under privacy")
+    told = CliRunner().invoke(server, ["plan", str(job), "--out", str(plan.with_name("again.json"))])
+    assert planned["warnings"][0] in told.stderr
+    assert office.call("plan", office.job(), "--out", plan.with_name("calm.json"), where=False)["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("strategy", "more", "words"),
+    [
+        ("flora", "[secure_sums]\nthreshold = 3\nparties = 4\n", "needs to see each update"),
+        ("flexlora", '[server_optimiser]\nname = "adam"\nlearning_rate = 0.01\n', "singular values"),
+        ("fedavg", "[ranks]\na = 1\n", "same rank"),
+    ],
+)
+def test_what_a_strategy_cannot_do_is_refused_when_the_job_is_made(
+    office: Office, strategy: str, more: str, words: str
+) -> None:
+    text = JOB.replace("rounds = 2\nquorum = 1", f'rounds = 2\nquorum = 3\nstrategy = "{strategy}"') + more
+    for name in "abc":
+        office.enrol(name)
+    with pytest.raises(ConfigError, match=words):
+        office.call("submit", office.job(text))
+    assert office.jobs() == ()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fedcore import canonical
-from fedcore.adapter import AdapterState
+from fedcore.adapter import AdapterSchema, AdapterState, ModelCard
 from fedcore.errors import Interrupted, QuorumLost
 from fedcore.privacy import accounting
 from fedcore.receipt import Receipt, read_receipt
@@ -16,6 +16,7 @@ from fedcore.wire import carried_receipt, read_plan, seal_refusal, seal_reply
 from fedserver import messages
 from fedserver.coordinator import Coordinator
 from fedserver.store import Store
+from fedserver.strategies import load_strategy
 
 
 def test_job_completes_and_state_is_the_initial_plus_the_mean_updates(make_federation: Callable[..., Any]) -> None:
@@ -136,9 +137,13 @@ def test_only_invited_institutions_are_asked(make_federation: Callable[..., Any]
     assert federation.institutions["c"].asked == []
 
 
-@pytest.mark.parametrize("strategy", ["alternating", "fedavg", "frozen_a"])
-def test_every_strategy_trains_only_what_it_says(make_federation: Callable[..., Any], strategy: str) -> None:
-    federation = make_federation("a", "b", strategy=strategy)
+@pytest.mark.parametrize("strategy", ["alternating", "fedavg", "fedsa", "fedsb", "frozen_a", "hetlora"])
+def test_every_strategy_trains_only_what_it_says(
+    make_federation: Callable[..., Any], card: ModelCard, strategy: str
+) -> None:
+    form = load_strategy(strategy).traits.form
+    schema = AdapterSchema.for_base(card, rank=2, alpha=4, targets=("q_proj",), form=form)
+    federation = make_federation("a", "b", strategy=strategy, schema=schema)
     result = federation.run()
     plans = [read_plan(e, federation.identity.public)[0] for e in federation.institutions["a"].asked]
     trained = {name for p in plans for t in p.trained for name in [t.name]}

@@ -7,7 +7,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from simulations import commands
 from simulations.benchmarks.processes import program
 from simulations.measured import form, kept
 from simulations.scenario import named
@@ -34,6 +36,18 @@ def test_a_run_prints_one_json_object_and_is_not_computed_twice(tmp_path: Path) 
     assert json.loads(second.stdout) == value
     assert "is finished" in second.stderr
     assert (Path(value["out"]) / "results.json").stat().st_mtime_ns == written
+
+
+def test_a_noisier_strategy_is_warned_about_before_anything_is_spent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = named("quickstart").read_text()
+    assert "strategy = " not in text
+    (tmp_path / "stacked.toml").write_text(text.replace("rounds = 2", 'rounds = 1\nstrategy = "flora"'))
+    monkeypatch.chdir(tmp_path)
+    said = CliRunner().invoke(commands.simulate, ["stacked.toml"]).stderr
+    assert "warning The strategy flora is noisier under privacy" in said
+    assert said.index("forecast") < said.index("warning") < said.index("base loss")
 
 
 @pytest.mark.slow
