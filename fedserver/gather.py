@@ -7,7 +7,7 @@ believed here but handed to a **Desk**, which knows whom it still waits for.
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from flwr.app import Message
 from flwr.serverapp import Grid
@@ -18,7 +18,7 @@ from fedserver import messages
 from fedserver.cohort import Member
 from fedserver.progress import Clock
 
-__all__ = ["LOST", "Desk", "Gatherer", "Tell"]
+__all__ = ["LOST", "Desk", "Gatherer", "Tell", "Withdraws"]
 
 LOST = "lost"
 """An institution that has not been connected for a while, when enough others had answered a secure sum."""
@@ -52,6 +52,14 @@ class Desk(Protocol):
         """The exchange is over: who has not answered is late, or missing when not connected."""
 
 
+@runtime_checkable
+class Withdraws(Protocol):
+    """What a Grid may know beside Flower's: a question that is taken back."""
+
+    def withdraw(self, message_ids: Collection[str]) -> None:
+        """Hand these messages out to nobody any more, and take no answer to them."""
+
+
 @dataclass(kw_only=True)
 class Gatherer:
     """Waits for institutions, asks them, and listens.
@@ -72,7 +80,8 @@ class Gatherer:
     bytes_up: int = field(default=0, init=False)
     bytes_down: int = field(default=0, init=False)
     _late: set[str] = field(default_factory=set, init=False)
-    """Messages of exchanges that are over; their answers are fetched to be forgotten, or they would pile up."""
+    """Messages of exchanges that are over, where the grid cannot take them back; their answers are fetched to be
+    forgotten, or they would pile up."""
 
     def connected(self) -> dict[str, int]:
         """Members that are connected now -> their node, by name."""
@@ -174,11 +183,11 @@ class Gatherer:
                 if now - seen[name] >= self.clock.lost_s:
                     desk.drop(name, LOST)
                     given_up = {i for i in waiting if asks[i] == name}
-                    self._late |= given_up
+                    self._give_up(given_up)
                     waiting -= given_up
             if desk.waiting:
                 self._pause()
-        self._late |= waiting
+        self._give_up(waiting)
         desk.close(self.connected())
 
     def hand_out(self, receipts: Mapping[str, Envelope]) -> frozenset[str]:
@@ -190,6 +199,13 @@ class Gatherer:
         there = self.connected()
         out = [_message(receipt, there[name], "receipt", 0.0) for name, receipt in receipts.items() if name in there]
         return frozenset(i for i in self.grid.push_messages(out) if i) if out else frozenset()
+
+    def _give_up(self, messages: set[str]) -> None:
+        """Nobody waits for these answers any more: a late one is refused, and nobody begins to work on one."""
+        if isinstance(self.grid, Withdraws):
+            self.grid.withdraw(messages)
+        else:
+            self._late |= messages
 
     def _pull(self, waiting: set[str]) -> list[Message]:
         """Answers to these messages; those to earlier ones are forgotten."""

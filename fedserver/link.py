@@ -11,7 +11,7 @@ Written against Flower 1.41.0; another version is refused, since private parts m
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -305,6 +305,11 @@ class _StateGrid(Grid):
             else:
                 self._arriving[asked] = reply.metadata.message_id
         return replies
+
+    def withdraw(self, message_ids: Collection[str]) -> None:
+        """Take messages back: nobody is handed them any more, and whoever answers one is told that it is too late."""
+        for asked in message_ids:
+            self._forget(asked)
 
     def _stored(self, asked: str) -> str | None:
         """Which reply Flower holds for a message, whether or not it is whole."""

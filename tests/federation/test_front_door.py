@@ -28,6 +28,7 @@ from fedserver.app import make_server_app
 from fedserver.cohort import Member
 from fedserver.courier import GIVE, HOLD_S, TAKE
 from fedserver.door import BODY_LIMIT_BYTES, PATHS
+from fedserver.gather import Withdraws
 from fedserver.link import Link, open_link
 from fedserver.pki import Authority
 
@@ -243,6 +244,29 @@ def test_message_of_a_node_that_was_replaced_is_answered_with_an_error(house: Ho
 
     house.link.run(make_server_app(run))
     assert [e.has_error() for e in errors] == [True]
+
+
+def test_message_that_is_taken_back_is_handed_to_nobody_and_an_answer_is_too_late(house: House) -> None:
+    stop, heard, sent = threading.Event(), list[Message | None](), list[bool]()
+
+    def run(grid: Grid, context: Context) -> None:
+        assert isinstance(grid, Withdraws)
+        with connect(house.address, ca_pem=house.authority.pem, key=house.key, stop=stop) as link:
+            (node_id,) = wait_for_node(grid)
+            first, second = (
+                list(grid.push_messages([Message(RecordDict(), node_id, "train", ttl=60, group_id=group)]))
+                for group in ("1", "2")
+            )
+            taken = link.receive()
+            assert taken is not None
+            grid.withdraw([*first, *second])
+            sent.append(link.send(Message(RecordDict(), reply_to=taken)))
+            threading.Timer(0.5, stop.set).start()
+            heard.append(link.receive())
+            assert list(grid.pull_messages([*first, *second])) == []
+
+    house.link.run(make_server_app(run))
+    assert (heard, sent) == ([None], [False])
 
 
 def test_run_outlives_a_clock_that_jumps_ahead_and_back(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
