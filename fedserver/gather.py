@@ -71,8 +71,9 @@ class Gatherer:
     tell: Tell
     bytes_up: int = field(default=0, init=False)
     bytes_down: int = field(default=0, init=False)
-    _late: set[str] = field(default_factory=set, init=False)
-    """Messages of exchanges that are over; their answers are fetched to be forgotten, or they would pile up."""
+    _late: dict[str, tuple[str, str]] = field(default_factory=dict, init=False)
+    """Message -> who was asked, and the exchange that is over; answers are fetched to be refused, or they would pile
+    up."""
 
     def connected(self) -> dict[str, int]:
         """Members that are connected now -> their node, by name."""
@@ -174,11 +175,11 @@ class Gatherer:
                 if now - seen[name] >= self.clock.lost_s:
                     desk.drop(name, LOST)
                     given_up = {i for i in waiting if asks[i] == name}
-                    self._late |= given_up
+                    self._late |= dict.fromkeys(given_up, (name, group))
                     waiting -= given_up
             if desk.waiting:
                 self._pause()
-        self._late |= waiting
+        self._late |= {i: (asks[i], group) for i in waiting}
         desk.close(self.connected())
 
     def hand_out(self, receipts: Mapping[str, Envelope]) -> frozenset[str]:
@@ -192,12 +193,19 @@ class Gatherer:
         return frozenset(i for i in self.grid.push_messages(out) if i) if out else frozenset()
 
     def _pull(self, waiting: set[str]) -> list[Message]:
-        """Answers to these messages; those to earlier ones are forgotten."""
+        """Answers to these messages; those to earlier ones are refused by name, unread."""
         if not (waiting or self._late):
             return []
-        replies = list(self.grid.pull_messages(sorted(waiting | self._late)))
-        self._late -= {reply.metadata.reply_to_message_id for reply in replies}
-        return [reply for reply in replies if reply.metadata.reply_to_message_id in waiting]
+        found = []
+        for reply in self.grid.pull_messages(sorted(waiting | self._late.keys())):
+            asked = reply.metadata.reply_to_message_id
+            name, group = self._late.pop(asked, ("", ""))
+            if name and reply.has_content():
+                where = f"round {group}" if group.isdigit() else group
+                self.tell(f"refused a late reply of {name} to {where}", 0, 0)
+            if asked in waiting:
+                found.append(reply)
+        return found
 
     def _take(self, name: str, reply: Message, desk: Desk) -> None:
         """Hand one answer to the desk."""
