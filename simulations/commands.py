@@ -334,6 +334,8 @@ class Display:
             _say(f"round {progress.round}/{progress.rounds}: {progress.answered} folded{loss} ({seconds})")
         elif progress.stage in ("base loss", "released loss"):
             _say(f"measuring the {progress.stage} on held-out units ({seconds})")
+        elif progress.stage.startswith("quarantined"):
+            _say(f"{progress.stage} ({seconds})")
         elif progress.stage == "abandoned":
             _say(f"round {progress.round} was abandoned ({seconds})")
 
