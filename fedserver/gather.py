@@ -5,7 +5,7 @@ question: a round's plan, and the keys, confirmations and shares of a masked sum
 believed here but handed to a **Desk**, which knows whom it still waits for.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -26,6 +26,9 @@ LOST = "lost"
 _MARGIN_S = 60.0
 _ASKS = 10
 """How often one node is asked one question before it counts as unreachable."""
+
+_AT_ONCE = 8
+"""Answers held at once on their way to the desk: however many have come, no more stand in memory."""
 
 Tell = Callable[[str, int, int], None]
 """Stage, how many have answered, how many are asked."""
@@ -164,12 +167,13 @@ class Gatherer:
             waiting |= sent.keys()
             if sent:
                 self.tell(stages[0], asked - len(desk.waiting), asked)
-            replies = self._pull(waiting)
-            for reply in replies:
+            answered = set()
+            for reply in self._pull(waiting):
+                answered.add(reply.metadata.reply_to_message_id)
                 if reply.has_content():
                     self._take(asks[reply.metadata.reply_to_message_id], reply, desk)
-            if replies:
-                waiting -= {reply.metadata.reply_to_message_id for reply in replies}
+            if answered:
+                waiting -= answered
                 self.tell(stages[1], asked - len(desk.waiting), asked)
             for name in sorted(desk.waiting - there.keys()) if desk.enough else ():
                 if now - seen[name] >= self.clock.lost_s:
@@ -192,20 +196,18 @@ class Gatherer:
         out = [_message(receipt, there[name], "receipt", 0.0) for name, receipt in receipts.items() if name in there]
         return frozenset(i for i in self.grid.push_messages(out) if i) if out else frozenset()
 
-    def _pull(self, waiting: set[str]) -> list[Message]:
-        """Answers to these messages; those to earlier ones are refused by name, unread."""
-        if not (waiting or self._late):
-            return []
-        found = []
-        for reply in self.grid.pull_messages(sorted(waiting | self._late.keys())):
-            asked = reply.metadata.reply_to_message_id
-            name, group = self._late.pop(asked, ("", ""))
-            if name and reply.has_content():
-                where = f"round {group}" if group.isdigit() else group
-                self.tell(f"refused a late reply of {name} to {where}", 0, 0)
-            if asked in waiting:
-                found.append(reply)
-        return found
+    def _pull(self, waiting: set[str]) -> Iterator[Message]:
+        """Answers to these messages, a few at a time; those to earlier ones are refused by name, unread."""
+        wanted = sorted(waiting | self._late.keys())
+        for start in range(0, len(wanted), _AT_ONCE):
+            for reply in self.grid.pull_messages(wanted[start : start + _AT_ONCE]):
+                asked = reply.metadata.reply_to_message_id
+                name, group = self._late.pop(asked, ("", ""))
+                if name and reply.has_content():
+                    where = f"round {group}" if group.isdigit() else group
+                    self.tell(f"refused a late reply of {name} to {where}", 0, 0)
+                if asked in waiting:
+                    yield reply
 
     def _take(self, name: str, reply: Message, desk: Desk) -> None:
         """Hand one answer to the desk."""

@@ -158,6 +158,22 @@ def test_reply_after_its_round_closed_is_refused_by_name_and_counts_nowhere(
         np.testing.assert_allclose(array, 0.01 + 0.02, rtol=1e-6)
 
 
+def test_however_many_have_answered_only_a_few_replies_are_held_at_once(make_federation: Callable[..., Any]) -> None:
+    names = tuple(f"n{i:02}" for i in range(30))
+    federation = make_federation(*names, rounds=1)
+    pull, held = federation.grid.pull_messages, []
+
+    def counted(message_ids: Any) -> Any:
+        found = list(pull(message_ids))
+        held.append(len(found))
+        return found
+
+    federation.grid.pull_messages = counted
+    assert federation.run().outcomes[0].contributors == names
+    assert max(held) <= 8
+    assert sum(held) == 30
+
+
 def test_only_invited_institutions_are_asked(make_federation: Callable[..., Any]) -> None:
     federation = make_federation("a", "b", "c", institutions=("a", "b"))
     assert federation.run().contributors == {"a": 2, "b": 2}
