@@ -8,7 +8,8 @@ measured process neither time nor memory; waiting for them and reading them is n
 Memory is the most that the process held at once (resident set) less what it held when its imports were done, so that
 plan, members, signatures and whatever else grows with institutions is in it. Each institution sends another update.
 
->>> Row(institutions=10, parameters=500, seconds=0.5, peak_mib=2.0, peak_absolute_mib=90.0).seconds_per_institution
+>>> row = Row(institutions=10, parameters=500, seconds=0.5, cpu_s=0.4, peak_mib=2.0, peak_absolute_mib=9.0)
+>>> row.seconds_per_institution
 0.05
 """
 
@@ -52,6 +53,7 @@ class Row:
         institutions: How many replied.
         parameters: Numbers in each update.
         seconds: From the first reply to the folded state, without waiting for replies.
+        cpu_s: CPU seconds of the same, which other work on the machine does not lengthen.
         peak_mib: Most memory over that of the process before; None where the system does not say.
         peak_absolute_mib: Most memory of the whole process.
     """
@@ -59,6 +61,7 @@ class Row:
     institutions: int
     parameters: int
     seconds: float
+    cpu_s: float
     peak_mib: float | None
     peak_absolute_mib: float | None
 
@@ -240,24 +243,25 @@ def child() -> None:
     members = {n: Member(name=n, identity=PublicIdentity(key), flower_key="") for n, key in told["keys"].items()}
     del told
     state = AdapterState.initial(plan.schema, plan.seed)
-    collector, seconds = Collector(plan, members), 0.0
+    collector, seconds, cpu_s = Collector(plan, members), 0.0, 0.0
     while (name := _receive(source)) is not None:
         header, signature, body = (_receive(source) or b"" for _ in range(3))
         envelope = Envelope(kind="reply", header=header, signature=signature, body=body)
         del body
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), time.process_time()
         collector.take(name.decode(), envelope)
-        seconds += time.perf_counter() - started
+        seconds, cpu_s = seconds + time.perf_counter() - started, cpu_s + time.process_time() - cpu
         del envelope
-    started = time.perf_counter()
+    started, cpu = time.perf_counter(), time.process_time()
     folded = strategy.fold(state, collector.sum())
-    seconds += time.perf_counter() - started
+    seconds, cpu_s = seconds + time.perf_counter() - started, cpu_s + time.process_time() - cpu
     most = _memory("VmHWM")
     peak = None if most is None or before is None else round((most - before) / _MIB, 2)
     absolute = None if most is None else round(most / _MIB, 2)
     if folded.digest == state.digest:
         raise LinkError("the benchmark folded nothing")
-    print(json.dumps({"seconds": round(seconds, 5), "peak_mib": peak, "peak_absolute_mib": absolute}))
+    figures = {"seconds": seconds, "cpu_s": cpu_s, "peak_mib": peak, "peak_absolute_mib": absolute}
+    print(json.dumps({name: figure if figure is None else round(figure, 5) for name, figure in figures.items()}))
 
 
 def _memory(what: str) -> int | None:

@@ -268,6 +268,7 @@ def test_folding_is_measured_in_processes_of_their_own() -> None:
     assert set(value) == {"rows", "memory_ratio", "seconds_growth", "seconds_per_institution", "wall_s"}
     for row in value["rows"]:
         assert 0 < row["seconds"] < value["wall_s"]
+        assert row["cpu_s"] > 0
         assert row["seconds_per_institution"] == pytest.approx(row["seconds"] / row["institutions"], abs=1e-5)
         assert row["peak_mib"] is None or 0 < row["peak_mib"] < row["peak_absolute_mib"]
 
@@ -275,7 +276,12 @@ def test_folding_is_measured_in_processes_of_their_own() -> None:
 def test_growth_is_judged_where_it_is_worst() -> None:
     def row(institutions: int, parameters: int, seconds: float, peak: float | None) -> Row:
         return Row(
-            institutions=institutions, parameters=parameters, seconds=seconds, peak_mib=peak, peak_absolute_mib=peak
+            institutions=institutions,
+            parameters=parameters,
+            seconds=seconds,
+            cpu_s=seconds,
+            peak_mib=peak,
+            peak_absolute_mib=peak,
         )
 
     rows = (row(1000, 5, 200.0, 14.0), row(10, 5, 2.0, 10.0), row(10, 50, 1.0, 10.0), row(1000, 50, 1000.0, 11.0))
