@@ -63,6 +63,7 @@ class RecordsSettings:
         format: As in a node's settings.
         fields: Task field -> column or path, for files that name things in another way.
         heldout_units: Units that no institution holds; the loss is measured on them.
+        canary_units: Further units that no institution holds; a gate looks at them.
     Raises:
         ConfigError: A number is out of range.
     """
@@ -74,10 +75,11 @@ class RecordsSettings:
     format: Literal["auto", "jsonl", "csv", "parquet", "fhir"] = "auto"
     fields: dict[str, str] = field(default_factory=dict)
     heldout_units: int = 2
+    canary_units: int = 0
 
     def __post_init__(self) -> None:
-        if self.heldout_units < 1 or self.units_per_site < 1:
-            raise ConfigError("[records] heldout_units and units_per_site must be at least 1")
+        if self.heldout_units < 1 or self.units_per_site < 1 or self.canary_units < 0:
+            raise ConfigError("[records] heldout_units and units_per_site must be at least 1, canary_units not below 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,7 +194,8 @@ class Scenario:
         joint: Whether a round is one step, which the coordinator's optimiser takes.
         secure_sums: Where it is given, updates are summed behind masks.
         comparison: Where it is given, the scenario is run in several ways instead of once.
-        rule, server_optimiser, gate, widths: As in a job. The gate's canary examples are held-out units.
+        rule, server_optimiser, gate, widths: As in a job. The gate's canary examples are those of the canary units,
+            whatever its `records` name.
         ranks: Institution -> rank, as in a job.
     Raises:
         ConfigError: A field is out of range, or two do not fit each other.
@@ -228,6 +231,8 @@ class Scenario:
             raise ConfigError(f"the scenario name {self.name!r} cannot be used", expected="letters, digits, '.-_'")
         if self.rounds < 1 or self.quorum < 0 or self.evaluation.examples < 1:
             raise ConfigError("scenario: rounds and evaluation.examples must be at least 1, quorum at least 0")
+        if self.gate is not None and not self.records.canary_units:
+            raise ConfigError("a gate needs units to look at", do="set [records] canary_units, or leave [gate] out")
         shared = self.privacy.honest_minimum is not None
         if shared and not (self.joint and self.secure_sums is not None):
             raise ConfigError(

@@ -13,6 +13,7 @@ there asks whether it runs here.
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import final
@@ -42,7 +43,7 @@ from fedserver.sums import make_sums
 from simulations.directory import RunDirectory
 from simulations.grid import MemoryGrid
 from simulations.institutions import SharedTrainer, Step, make_institution
-from simulations.outcome import HeldOut, own_states, results_of
+from simulations.outcome import CANARIES, HeldOut, own_states, results_of
 from simulations.results import Results
 from simulations.units import Units
 
@@ -158,7 +159,7 @@ class World:
             sums=sums,
             rule=scenario.rule,
             server_optimiser=scenario.server_optimiser,
-            gate=scenario.gate,
+            gate=None if scenario.gate is None else replace(scenario.gate, records=CANARIES),
             widths=scenario.widths.choose(masked=sums is not None),
             ranks=tuple(sorted(scenario.ranks.items())),
             keeps=traits.keeps,

@@ -10,7 +10,7 @@ import pytest
 
 from domains.medicine import synthetic
 from fedcore.errors import ConfigError, Interrupted, RecordError
-from fedcore.folding import DEFAULT_WIDTHS, WidthSettings
+from fedcore.folding import DEFAULT_WIDTHS, Gate, WidthSettings
 from fedcore.privacy import accounting
 from fedcore.round import Completed
 from fedserver.progress import Progress
@@ -63,6 +63,33 @@ def test_nobody_trains_on_heldout_units(tmp_path: Path, quickstart: Quickstart, 
     assert len(held) == 2
     assert not held & set(trained)
     assert len(trained) == len(set(trained))
+
+
+def test_a_gate_looks_at_units_that_nobody_holds_and_that_the_loss_does_not_see(
+    tmp_path: Path, quickstart: Quickstart, prepare: Prepare
+) -> None:
+    plain = quickstart(steps_per_round=1)
+    gated = dataclasses.replace(
+        plain,
+        records=dataclasses.replace(plain.records, canary_units=3),
+        gate=Gate(records="whatever", largest_rise=1.0),
+    )
+    world = World(prepare(tmp_path / "run", gated))
+    canaries, held = set(world.units.canaries), set(world.units.heldout)
+    assert len(canaries) == 3
+    assert not canaries & (held | {u for units in world.units.split.values() for u in units})
+    assert world.units.heldout == World(prepare(tmp_path / "plain", plain)).units.heldout
+    value = files.write(world.run())
+    assert value["status"] == "completed"
+    for line in value["per_round"]:
+        assert line["canary_loss"] > 0
+        assert line["canary_loss"] != line["loss"], "measured on other records"
+        assert line["quarantined"] is None
+
+
+def test_a_gate_without_canary_units_is_refused(quickstart: Quickstart) -> None:
+    with pytest.raises(ConfigError, match="canary_units"):
+        dataclasses.replace(quickstart(), gate=Gate(records="whatever", largest_rise=1.0))
 
 
 def test_without_noise_the_heldout_loss_falls_and_everything_is_marked(
