@@ -38,6 +38,7 @@ __all__ = [
     "ComparisonSettings",
     "EvaluationSettings",
     "PrivacySettings",
+    "RaySettings",
     "RecordsSettings",
     "Scenario",
     "SplitSettings",
@@ -157,6 +158,25 @@ class EvaluationSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RaySettings:
+    """What an institution at work takes of a machine on Flower's Ray backend; speed, never the result.
+
+    Args:
+        cpus: So many institutions train at a time as the machines have this many CPUs for.
+        gpus: Likewise; 0.25 lets four share a GPU, 0 leaves all GPUs alone.
+    Raises:
+        ConfigError: A number is out of range.
+    """
+
+    cpus: float = 1.0
+    gpus: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (0 < self.cpus <= 1024 and 0 <= self.gpus <= 64):
+            raise ConfigError("[ray] cpus must be above 0 and gpus 0 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ComparisonSettings:
     """Several ways to run one scenario, side by side; see `simulations.comparison`.
 
@@ -214,6 +234,7 @@ class Scenario:
     quorum: int = 0
     deadline_s: float = 86400.0
     backend: Literal["memory", "ray"] = "memory"
+    ray: RaySettings = RaySettings()
     adapter: AdapterSettings = AdapterSettings()
     optimiser: Optimiser = field(default_factory=Optimiser)
     evaluation: EvaluationSettings = EvaluationSettings()
@@ -309,7 +330,7 @@ class Scenario:
     def digest(self, records_digest: str) -> str:
         """SHA-256 of what decides the result: the scenario without its backend, and the records."""
         value = asdict(self)
-        del value["backend"], value["records"]["path"]
+        del value["backend"], value["ray"], value["records"]["path"]
         return canonical.digest({"scenario": value, "records": records_digest})
 
 
