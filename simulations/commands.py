@@ -28,6 +28,7 @@ from fedcore.cli import console, example
 from fedcore.cli import report as tell
 from fedcore.errors import ConfigError, QuorumLost
 from simulations import results as files
+from simulations.bytes_commands import bytes_command
 from simulations.deployed_commands import joint_step_command
 from simulations.fold_commands import fold_command
 
@@ -96,6 +97,7 @@ def _bench() -> None:
 
 bench.command("fold", epilog=example("concordat bench fold --json"))(fold_command)
 bench.command("joint-step", epilog=example("concordat bench joint-step --nodes 8 --json"))(joint_step_command)
+bench.command("bytes", epilog=example("concordat bench bytes --json", "concordat bench bytes --quick"))(bytes_command)
 
 
 @bench.command("round", epilog=example("concordat bench round --rounds 2 --json"))

@@ -154,6 +154,22 @@ def test_nodes_train_from_the_copy_and_the_master_takes_their_updates(
     assert result.state.digest == master.digest
 
 
+def test_behind_masks_the_state_comes_rounded_and_the_sums_stay_exact(make_masked: Callable[..., Any]) -> None:
+    federation = make_masked(rounds=2, widths=Widths(down="int8"))
+    result = federation.run()
+    assert result.status == "completed"
+    initial = AdapterState.initial(federation.job.schema, federation.job.seed)
+    masters = [initial, initial.replace({n: a + np.float32(3 / 1024) for n, a in initial.part("lora_B").items()})]
+    for number, envelope in enumerate(federation.institutions["a"].asked):
+        plan, tensors = read_plan(envelope, federation.identity.public)
+        assert initial.replace(tensors).digest == plan.state_digest
+        assert (plan.state_digest == masters[number].digest) == (number == 0)
+        assert plan.widths.up == "float32"
+    # Five institutions send 1 to 5 times 2**-10, which the ring holds; its mean is added to the exact state twice.
+    for array in result.state.part("lora_B").values():
+        assert (array == np.float32(6 / 1024)).all()
+
+
 def test_fewer_bytes_travel_both_ways_at_a_narrower_width(make_federation: Callable[..., Any]) -> None:
     found = []
     for width in WIDTHS:

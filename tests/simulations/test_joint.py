@@ -12,6 +12,7 @@ import torch
 
 from fedcore.adapter import AdapterState, FloatArray
 from fedcore.errors import Interrupted, InvalidPlan, PlanRefused
+from fedcore.folding import WidthSettings
 from fedcore.privacy.integer_noise import SecureIntegerNoise, UnsafeSeededIntegerNoise
 from fedcore.round import Optimiser, RoundPlan
 from fedcore.secagg import RingPlan
@@ -35,7 +36,8 @@ ADAMW = Optimiser(learning_rate=1e-2, weight_decay=0.01, stability=1e-4)
 
 @pytest.fixture
 def joint(quickstart: Callable[..., Scenario]) -> Joint:
-    """Joint steps of three clinics: behind masks unless `threshold` is None, with noise that two of them carry."""
+    """Joint steps of three clinics, at the width that a twin can follow: behind masks unless `threshold` is None,
+    with noise that two of them carry."""
 
     def make(
         *, rounds: int = 3, threshold: int | None = 2, noise: bool = True, optimiser: Optimiser = SGD, **privacy: Any
@@ -48,6 +50,7 @@ def joint(quickstart: Callable[..., Scenario]) -> Joint:
             secure_sums=None if threshold is None else SecureSumSettings(threshold=threshold),
             quorum=threshold or 0,
             optimiser=optimiser,
+            widths=WidthSettings(up=None if threshold is not None else "float32", down="float32"),
             privacy=dataclasses.replace(plain.privacy, honest_minimum=honest, unsafe_no_noise=not noise, **privacy),
         )
 
