@@ -32,6 +32,8 @@ __all__ = ["Service"]
 
 _IDLE_S = 0.5
 
+_WAITING = "waiting, with everything kept"
+
 _STORAGE_S = 5.0
 """How long to wait until a disk that could not be used is tried again."""
 
@@ -99,7 +101,7 @@ class Service:
 
     def _await_storage(self, error: StorageError) -> None:
         """Say what is wrong, once for each message, and wait a while."""
-        line = f"waiting, with everything kept: {error}"
+        line = f"{_WAITING}: {error}"
         if line != self._said:
             self._said = line
             self._say(line)
@@ -114,7 +116,8 @@ class Service:
             StorageError: The disk cannot be used now; the job is where it was.
         """
         job_id = record.plan.job_id
-        self._say(f"job {job_id}: {'goes on' if record.state == 'running' else 'starts'}")
+        if not self._said.startswith(_WAITING):
+            self._say(f"job {job_id}: {'goes on' if record.state == 'running' else 'starts'}")
         try:
             self._run(record, link)
         except Interrupted:

@@ -13,6 +13,7 @@ def test_saved_key_signs_as_before_and_only_its_owner_reads_it(tmp_path: Path) -
     me.save(tmp_path / "identity.key")
     SigningIdentity.load(tmp_path / "identity.key").public.verify(b"x", me.sign(b"x"))
     assert (tmp_path / "identity.key").stat().st_mode & 0o777 == 0o600
+    assert [place.name for place in tmp_path.iterdir()] == ["identity.key"], "no draft of a key stays behind"
 
 
 def test_existing_key_is_never_overwritten(tmp_path: Path) -> None:

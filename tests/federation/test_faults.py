@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,7 +36,10 @@ def test_killed_node_and_killed_coordinator_come_back_and_the_job_completes(
     trial.submit("faults", rounds=ROUNDS, steps=STEPS, deadline_s=300)
 
     wait_for("a to train in round 1", is_training(trial, "a", 1), timeout_s=120)
+    children = children_of(nodes["a"].popen.pid)
+    assert children, "a node has a worker"
     nodes["a"].kill()
+    wait_for("the worker of a supervisor that was killed to end", lambda: not any(map(is_alive, children)))
     nodes["a"] = trial.run_node("a")
 
     wait_for("b to train in round 2", is_training(trial, "b", 2), timeout_s=180)
@@ -68,6 +72,19 @@ def test_killed_node_and_killed_coordinator_come_back_and_the_job_completes(
         assert budget["epsilon_spent"] >= accounting.epsilon(events, job.privacy.delta) * 0.999
     for earlier, later in pairwise(status["spends"]):
         assert earlier["institution"] < later["institution"]
+
+
+def children_of(pid: int) -> list[int]:
+    """Processes that a process has started."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs, or at least has not ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def stored_plan(trial: Any, job: str, number: int) -> bytes:
