@@ -74,6 +74,7 @@ class Chain(Generic[State]):
         tables: Statements that make further tables beside the chain, in a new file.
         read_only: Whether transactions that write are impossible.
         clock: The time now.
+        shared_disk: Several machines open the file: SQLite's write-ahead log needs memory that its users share.
     Raises:
         LedgerError: Not such a file, or it cannot be opened.
     """
@@ -86,13 +87,14 @@ class Chain(Generic[State]):
         tables: tuple[str, ...] = (),
         read_only: bool = False,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        shared_disk: bool = False,
     ) -> None:
         self.path = path
         self._empty = empty
         self._clock = clock
         self._lock = threading.RLock()
         with _mapped(path):
-            self.db = _read(path) if read_only else _open(path, tables)
+            self.db = _read(path) if read_only else _open(path, tables, shared_disk)
         self._reset()
 
     @contextmanager
@@ -202,13 +204,13 @@ def _link(seq: int, dataset: str, kind: str, data: bytes, previous: str) -> str:
     return canonical.digest([seq, dataset, kind, data.decode(), previous])
 
 
-def _open(path: Path, tables: tuple[str, ...]) -> sqlite3.Connection:
+def _open(path: Path, tables: tuple[str, ...], shared_disk: bool) -> sqlite3.Connection:
     """Open or make the file, durable and readable by its owner alone."""
     path.parent.mkdir(parents=True, exist_ok=True)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
     try:
-        db.execute("PRAGMA journal_mode = WAL")
+        db.execute(f"PRAGMA journal_mode = {'DELETE' if shared_disk else 'WAL'}")
         # FULL: a transaction that returned is on the disk, whatever happens to process or machine next.
         db.execute("PRAGMA synchronous = FULL")
         # Every transaction also reaches the file itself, so that a copy of this one file is a whole backup,

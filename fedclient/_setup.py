@@ -151,6 +151,7 @@ def _toml(new: NewNode) -> str:
         ("micro_batch = 8", "sequences held in memory at a time"),
         ('gradients = "fused"', 'or "hooks": Opacus\' own, slower; the same sums'),
         ("checkpointing = false", "true: less memory for about a third more work; the same sums"),
+        ("processes = 1", "one for each GPU: they share every batch; the same sums"),
         ("", ""),
         ("[records]", ""),
         (f"dataset = {text(new.dataset)}", "the ledger keeps one budget for this name, over all jobs, for ever"),

@@ -6,14 +6,15 @@ on which envelopes, progress and faults travel; no record, text or number comput
 
 import logging
 import multiprocessing
-import os
 import signal
 import sys
 import threading
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from fedclient._children import end_with_parent
 from fedclient.approvals import Consent
 from fedclient.session import Institution, audited, run_round
 from fedclient.settings import NodeSettings
@@ -22,6 +23,10 @@ from fedcore.errors import ConcordatError, LedgerError
 from fedcore.identity import PublicIdentity, SigningIdentity
 from fedcore.round import RoundPlan
 from fedcore.wire import Envelope, read_plan
+
+if TYPE_CHECKING:
+    from domains.language import Base
+    from fedclient.distributed import Helpers
 
 __all__ = ["Failed", "Ready", "Replied", "Started", "Stepped", "Worker"]
 
@@ -122,7 +127,7 @@ def _work(settings: NodeSettings, bases: Path, pipe: Connection) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=f"{settings.name}: %(message)s")
     for name in ("flwr", "httpx", "opacus"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     try:
         institution = _institution(settings, bases)
     except ConcordatError as error:
@@ -146,14 +151,6 @@ def _look_at_receipts(institution: Institution) -> None:
         institution.receipts.check(institution.ledger)
     except LedgerError as error:
         logging.getLogger(__name__).error("no plan will be answered: %s", error)
-
-
-def _end_with_parent() -> None:
-    """A supervisor that was killed leaves no worker behind."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
 
 
 def _announce(envelope: Envelope, institution: Institution, pipe: Connection) -> None:
@@ -186,9 +183,10 @@ def _institution(settings: NodeSettings, bases: Path) -> Institution:
     identity = SigningIdentity.load(settings.files.identity)
     ledger = settings.open_ledger()
     chosen = settings.base
-    base = Base.load(
-        find(chosen.path, bases), dtype=chosen.dtype, quantization=chosen.quantization, device=chosen.device or None
-    )
+    found = find(chosen.path, bases)
+    devices = _devices(settings)
+    base = Base.load(found, dtype=chosen.dtype, quantization=chosen.quantization, device=devices[0] or None)
+    helpers = _helpers(settings, found, base, devices[1:]) if devices[1:] else None
     cache: dict[tuple[str, int], PrivateDataset] = {}
 
     def dataset(plan: RoundPlan) -> PrivateDataset:
@@ -210,8 +208,49 @@ def _institution(settings: NodeSettings, bases: Path) -> Institution:
             micro_batch=chosen.micro_batch,
             gradients=chosen.gradients,
             checkpointing=chosen.checkpointing,
+            helpers=helpers,
         ),
         dataset=dataset,
         audit=audited,
         receipts_path=settings.files.receipts,
     )
+
+
+def _devices(settings: NodeSettings) -> tuple[str, ...]:
+    """The device of each process; of one alone, as it is written.
+
+    Raises:
+        ConfigError: There are not as many.
+    """
+    if settings.base.processes == 1:
+        return (settings.base.device,)
+    from fedclient.distributed import devices_of
+
+    return devices_of(settings.base.device, settings.base.processes)
+
+
+def _helpers(settings: NodeSettings, found: Path, base: "Base", devices: tuple[str, ...]) -> "Helpers":
+    """Start a process for each further device.
+
+    Raises:
+        ConcordatError: One cannot load the base.
+    """
+    from fedclient.distributed import Helpers, Setup
+
+    chosen = settings.base
+    setups = [
+        Setup(
+            base=str(found),
+            device=device,
+            dtype=chosen.dtype,
+            quantization=chosen.quantization,
+            micro_batch=chosen.micro_batch,
+            gradients=chosen.gradients,
+            checkpointing=chosen.checkpointing,
+            threads=settings.threads,
+        )
+        for device in devices
+    ]
+    helpers = Helpers(setups, base, directory=settings.files.directory)
+    helpers.start()
+    return helpers

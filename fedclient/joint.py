@@ -25,6 +25,7 @@ from torch import nn
 from domains.language import Adapted
 from fedclient._fused import FusedGradients
 from fedclient._proof import Gradients
+from fedclient._sharing import Sharing
 from fedclient.dataset import PrivateDataset
 from fedclient.step import UnitOptimizer, Units, accumulate, require_accounted
 from fedcore.adapter import FloatArray
@@ -51,6 +52,7 @@ def noised_sum(
     micro_batch: int = 8,
     report: Report | None = None,
     gradients: Gradients | None = None,
+    sharing: Sharing | None = None,
 ) -> FloatArray:
     """The clipped sum of one batch with Gaussian noise of `plan.noise_multiplier` times the clip norm.
 
@@ -66,7 +68,7 @@ def noised_sum(
         noise: The plan's mechanism.
         micro_batch: As in `step.train`.
         report: Told once, (1, 1).
-        gradients: As in `step.train`.
+        gradients, sharing: As in `step.train`.
     Returns:
         The tensors of `order`, ravelled and joined: shape (parameters,), float32.
     Raises:
@@ -83,7 +85,7 @@ def noised_sum(
     if plan.shares_noise:
         raise PrivacyError("shared noise is too little by itself", do="encode the sum for a masked one")
     gradients = gradients or FusedGradients(adapted)
-    with _summed(gradients, dataset, plan, order, batches, noise, micro_batch) as holder:
+    with _summed(gradients, dataset, plan, order, batches, noise, micro_batch, sharing) as holder:
         holder.add_noise()
         total: FloatArray = _joined(order, "grad")
     if report is not None:
@@ -103,6 +105,7 @@ def encoded_sum(
     micro_batch: int = 8,
     report: Report | None = None,
     gradients: Gradients | None = None,
+    sharing: Sharing | None = None,
 ) -> RingArray:
     """The clipped sum of one batch in the ring of a masked sum, with this institution's share of the noise.
 
@@ -112,7 +115,7 @@ def encoded_sum(
     noise is left behind.
 
     Args:
-        adapted, dataset, plan, order, batches, micro_batch, report, gradients: As in `noised_sum`.
+        adapted, dataset, plan, order, batches, micro_batch, report, gradients, sharing: As in `noised_sum`.
         sums: The ring, and the share of the noise.
         noise: The plan's mechanism: integer noise, or `UnsafeNoNoise`.
     Returns:
@@ -140,7 +143,7 @@ def encoded_sum(
     total = np.zeros(0)
     try:
         # The holder itself can add no noise, and raises if it is asked to.
-        with _summed(gradients, dataset, plan, order, batches, UnsafeNoNoise(), micro_batch):
+        with _summed(gradients, dataset, plan, order, batches, UnsafeNoNoise(), micro_batch, sharing):
             total = _joined(order, "summed_grad")
         encoded = ring.encode(total, share)
     finally:
@@ -159,6 +162,7 @@ def _summed(
     batches: Units,
     noise: NoiseSource,
     micro_batch: int,
+    sharing: Sharing | None,
 ) -> Iterator[UnitOptimizer]:
     """Within: one batch's clipped sum, float64, as `summed_grad` of each parameter. Afterwards it is gone."""
     with gradients.active():
@@ -167,7 +171,7 @@ def _summed(
         # It never steps: there is no noisy gradient here to step on.
         holder = UnitOptimizer(torch.optim.SGD(gradients.parameters, lr=0.0), plan=plan, noise=noise)
         try:
-            accumulate(gradients, holder, dataset, plan, batches, micro_batch, stepping=False)
+            accumulate(gradients, holder, dataset, plan, batches, micro_batch, stepping=False, sharing=sharing)
             yield holder
         finally:
             holder.forget()

@@ -86,6 +86,7 @@ class Ledger:
         limit: BudgetLimit,
         cost: Accountant = accountant.epsilon,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        shared_disk: bool = False,
     ) -> "Ledger":
         """Open the ledger file, made if missing, after checking its chain; a changed limit is recorded.
 
@@ -96,13 +97,16 @@ class Ledger:
             limit: What may be spent. Its epsilons may change from one opening to the next, its delta not.
             cost: Epsilon of events.
             clock: The time now.
+            shared_disk: Several machines open the file, one after another, on a disk that they share.
         Raises:
             LedgerError: Not a ledger, damaged or changed by another hand; or it protects another unit, or
                 at another delta, than is asked for.
         """
         if not dataset.strip():
             raise LedgerError("a ledger needs the name of its dataset", do="set [records] dataset")
-        ledger = cls(Chain(path, empty=Book, tables=(_replies.TABLE,), clock=clock), dataset, cost)
+        ledger = cls(
+            Chain(path, empty=Book, tables=(_replies.TABLE,), clock=clock, shared_disk=shared_disk), dataset, cost
+        )
         try:
             ledger._enter(unit, limit)
         except LedgerError:

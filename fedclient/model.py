@@ -9,7 +9,7 @@ their ring. It knows nothing of budgets, signatures, masks or the server.
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal, cast, final
+from typing import TYPE_CHECKING, Literal, cast, final
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from domains.language import Adapted, Base
 from fedclient._fused import FusedGradients
 from fedclient._hooks import ExampleGradients
 from fedclient._proof import Gradients
+from fedclient._sharing import Sharing
 from fedclient.dataset import PrivateDataset
 from fedclient.joint import encoded_sum, noised_sum
 from fedclient.step import train
@@ -29,7 +30,10 @@ from fedcore.privacy.sampling import RandomSource
 from fedcore.round import RoundPlan
 from fedcore.secagg import RingArray
 
-__all__ = ["GradientRule", "Keep", "Trainer"]
+if TYPE_CHECKING:
+    from fedclient.distributed import Helpers
+
+__all__ = ["GradientRule", "Keep", "Trainer", "form_gradients"]
 
 Keep = Callable[[Mapping[str, FloatArray]], None]
 """Told once, at the end of a round, what `plan.kept` became: by tensor name. It never leaves the institution."""
@@ -38,6 +42,11 @@ GradientRule = Literal["fused", "hooks"]
 """Who forms the gradient of each example: the LoRA layers themselves, or Opacus' hooks."""
 
 _RULES: dict[GradientRule, Callable[[Adapted], Gradients]] = {"fused": FusedGradients, "hooks": ExampleGradients}
+
+
+def form_gradients(rule: GradientRule, adapted: Adapted) -> Gradients:
+    """What forms the gradient of each example of a model, by a rule."""
+    return _RULES[rule](adapted)
 
 
 @final
@@ -54,12 +63,20 @@ class Trainer:
         gradients: "fused", or "hooks" for a model that the fused rule does not cover; never the result.
         checkpointing: Compute each block again on the way back instead of keeping what it computed: memory
             for speed, never the result.
+        helpers: Processes that form gradients with this one, each on a device of its own; sums differ by the
+            rounding of float64. None: this process alone.
     Raises:
         ConfigError: `gradients` is not known.
     """
 
     def __init__(
-        self, base: Base, *, micro_batch: int = 8, gradients: GradientRule = "fused", checkpointing: bool = False
+        self,
+        base: Base,
+        *,
+        micro_batch: int = 8,
+        gradients: GradientRule = "fused",
+        checkpointing: bool = False,
+        helpers: "Helpers | None" = None,
     ) -> None:
         if gradients not in _RULES:
             raise ConfigError("gradients is not known", expected=" or ".join(_RULES), got=repr(gradients))
@@ -67,6 +84,7 @@ class Trainer:
         self._micro_batch = micro_batch
         self._rule = gradients
         self._checkpointing = checkpointing
+        self._helpers = helpers
         self._gradients: Gradients | None = None
 
     def train(
@@ -144,7 +162,7 @@ class Trainer:
             update = self._update(plan, state, dataset, source=source, noise=real, report=report, keep=keep)
             return ring.encode(update.flatten().astype(np.float64))
         adapted, gradients = self._load(plan, state)
-        with self._memory():
+        with self._memory(), self._sharing(adapted, plan) as sharing:
             return encoded_sum(
                 adapted,
                 dataset,
@@ -156,6 +174,7 @@ class Trainer:
                 micro_batch=self._micro_batch,
                 report=report,
                 gradients=gradients,
+                sharing=sharing,
             )
 
     def _update(
@@ -174,7 +193,7 @@ class Trainer:
             raise ConfigError("the plan keeps parts here, and nobody is there to keep them", do="pass keep")
         adapted, gradients = self._load(plan, state)
         batches = plan.privacy.batches(len(dataset), source)
-        with self._memory():
+        with self._memory(), self._sharing(adapted, plan) as sharing:
             if plan.joint:
                 total = noised_sum(
                     adapted,
@@ -186,6 +205,7 @@ class Trainer:
                     micro_batch=self._micro_batch,
                     report=report,
                     gradients=gradients,
+                    sharing=sharing,
                 )
                 return AdapterUpdate.of_sum(total, plan.trained)
             train(
@@ -198,6 +218,7 @@ class Trainer:
                 micro_batch=self._micro_batch,
                 report=report,
                 gradients=gradients,
+                sharing=sharing,
             )
         update = AdapterUpdate.between(state, adapted.read(t.name for t in plan.trained), plan.trained)
         if keep is not None:
@@ -215,12 +236,18 @@ class Trainer:
         adapted = self.base.adapt(plan.schema, (*plan.trains, *plan.keeps))
         adapted.load(state)
         if self._gradients is None or self._gradients.adapted is not adapted:
-            self._gradients = _RULES[self._rule](adapted)
+            self._gradients = form_gradients(self._rule, adapted)
         return adapted, self._gradients
 
     def _memory(self) -> AbstractContextManager[None]:
         """Checkpointing where it is asked for; Opacus' hooks work with torch's older form alone."""
         return self.base.checkpointing(reentrant=self._rule == "hooks") if self._checkpointing else nullcontext()
+
+    def _sharing(self, adapted: Adapted, plan: RoundPlan) -> AbstractContextManager[Sharing | None]:
+        """A round with the helpers, where there are any."""
+        if self._helpers is None:
+            return nullcontext()
+        return self._helpers.round(adapted, (*plan.trains, *plan.keeps), plan.privacy)
 
 
 def _finite(plan: RoundPlan, tensors: Mapping[str, FloatArray]) -> Mapping[str, FloatArray]:

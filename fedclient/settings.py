@@ -100,6 +100,8 @@ class BaseSettings:
     """How a unit's gradient is formed: inside the LoRA layers' own backward, or by Opacus' hooks."""
     checkpointing: bool = False
     """Compute each block again on the way back: less memory for about a third more work."""
+    processes: int = 1
+    """So many share each batch, every one with the base on a GPU of its own, or all on the CPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,6 +280,8 @@ def _check(table: _NodeTable, where: str) -> None:
         raise ConfigError(f"{where}: records: dataset is empty", do="name the records whose budget this is")
     if not 0 <= table.threads <= 4096 or not 1 <= table.base.micro_batch <= 65536:
         raise ConfigError(f"{where}: threads or micro_batch is out of range", expected="threads >= 0, micro_batch >= 1")
+    if not 1 <= table.base.processes <= 64:
+        raise ConfigError(f"{where}: base: processes is out of range", expected="1 to 64: one for each GPU")
     for name in ("epsilon", "epsilon_per_year"):
         value = getattr(table.budget, name)
         if not (math.isfinite(value) and value > 0):

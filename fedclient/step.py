@@ -29,6 +29,7 @@ from domains.language import Adapted, Encoded, collate
 from fedclient import optimisers
 from fedclient._fused import FusedGradients
 from fedclient._proof import Gradients
+from fedclient._sharing import Drawn, Sharing
 from fedclient.clipping import LARGEST_BATCH_UNITS, by_unit, clipped_sum
 from fedclient.dataset import PrivateDataset
 from fedcore.errors import ConfigError, PrivacyError, SamplerMismatch
@@ -38,7 +39,15 @@ from fedcore.privacy.plan import PrivacyPlan
 from fedcore.privacy.sampling import PoissonUnits, TruncatedPoissonUnits
 from fedcore.round import Optimiser
 
-__all__ = ["Gradients", "UnitOptimizer", "Units", "accumulate", "require_accounted", "train"]
+__all__ = [
+    "Gradients",
+    "UnitOptimizer",
+    "Units",
+    "accumulate",
+    "add_units",
+    "require_accounted",
+    "train",
+]
 
 Report = Callable[[int, int], None]
 """Called after each step with (steps done, steps of the round): public numbers."""
@@ -96,12 +105,7 @@ class UnitOptimizer(DPOptimizer):  # type: ignore[misc]
                 p.summed_grad = zeros.zero_().view_as(zeros)
             _check_processed_flag(p.summed_grad)
         self._units += len(self.grad_samples[0])
-        if self._units > LARGEST_BATCH_UNITS:
-            raise PrivacyError(
-                "a step has more units than the rounding of its sum allows",
-                expected=f"at most {LARGEST_BATCH_UNITS:,}",
-                do="ask for a plan with a lower sampling rate",
-            )
+        _require_exact(self._units)
         bounded = clipped_sum(
             self.grad_samples,
             self.max_grad_norm,
@@ -129,6 +133,30 @@ class UnitOptimizer(DPOptimizer):  # type: ignore[misc]
             if "noise_std" in group:
                 group["noise_std"] = self.noise_multiplier * self.max_grad_norm / self.expected_batch_size
         self._adapt()
+
+    @property
+    def added(self) -> tuple[int, float]:
+        """How many units are in the sum, and the count of the adaptive rule (0 under others). Private."""
+        return self._units, self._count
+
+    def flat_sum(self, device: torch.device) -> Tensor:
+        """A copy of the sum as one float64 vector, shape (parameters,)."""
+        return torch.cat([p.summed_grad.detach().flatten().to(device) for p in self.params])
+
+    def take_over(self, total: Tensor, *, units: int, count: float) -> None:
+        """Put a sum that includes this one in its place, such as that of all processes of a node.
+
+        Args:
+            total: Shape (parameters,), float64.
+            units: How many units are in it.
+            count: The adaptive rule's count of them.
+        Raises:
+            PrivacyError: It has more units than a sum keeps the bound for.
+        """
+        _require_exact(units)
+        for p, part in zip(self.params, torch.split(total, [p.numel() for p in self.params]), strict=True):
+            p.summed_grad.copy_(part.view_as(p))
+        self._units, self._count = units, count
 
     def forget(self) -> None:
         """Take everything private off the parameters and out of the sums, also after an interrupted step."""
@@ -168,6 +196,7 @@ def train(
     micro_batch: int = 8,
     report: Report | None = None,
     gradients: Gradients | None = None,
+    sharing: Sharing | None = None,
 ) -> None:
     """Run `plan.steps_per_round` noisy steps on the tensors of `adapted` that train, in place.
 
@@ -193,6 +222,8 @@ def train(
         report: Told of each step.
         gradients: Of an earlier call with this model, so that what was proven is not proven again, or another
             way to form them. None: `FusedGradients`.
+        sharing: Several processes that form the gradients of a batch together. Sampling, noise and optimiser
+            stay here, so it changes sums by rounding alone.
     Raises:
         SamplerMismatch: `batches` is not the sampler that the plan accounts for, over this data set.
         PrivacyError: `noise` is not the plan's mechanism, the plan's noise is shared, which local steps cannot
@@ -210,7 +241,7 @@ def train(
         optimizer = UnitOptimizer(inner, plan=plan, noise=noise)
         try:
             for step in range(plan.steps_per_round):
-                accumulate(gradients, optimizer, dataset, plan, batches, micro_batch, stepping=True)
+                accumulate(gradients, optimizer, dataset, plan, batches, micro_batch, stepping=True, sharing=sharing)
                 if report is not None:
                     report(step + 1, plan.steps_per_round)
         finally:
@@ -226,39 +257,65 @@ def accumulate(
     micro_batch: int,
     *,
     stepping: bool,
+    sharing: Sharing | None = None,
 ) -> None:
     """Draw a batch of units, which may be empty, and add up their clipped gradients in `optimizer`.
 
     Args:
         gradients: Within `active`.
         optimizer: Of `gradients.parameters`.
-        dataset, plan, batches, micro_batch: As `train` takes them, after `require_accounted`.
+        dataset, plan, batches, micro_batch, sharing: As `train` takes them, after `require_accounted`.
         stepping: Add the noise and take the step; else the bare sum stays in `optimizer`, and whoever asked for
             that must noise it or `forget` it.
     """
-    units = [dataset.examples_of(int(u), plan.examples_per_unit, batches.source) for u in batches.draw()]
+    drawn = [int(u) for u in batches.draw()]
+    batch = [(u, dataset.examples_of(u, plan.examples_per_unit, batches.source)) for u in drawn]
+    if sharing is None:
+        add_units(gradients, optimizer, batch, micro_batch, stepping=stepping)
+        return
+    own = sharing.split(batch, optimizer.max_grad_norm)
+    sharing.join(optimizer, add_units(gradients, optimizer, own, micro_batch, stepping=False))
+    if stepping:
+        add_units(gradients, optimizer, (), micro_batch, stepping=True)
+
+
+def add_units(
+    gradients: Gradients, optimizer: UnitOptimizer, units: Sequence[Drawn], micro_batch: int, *, stepping: bool
+) -> list[int]:
+    """Add up the clipped gradients of units in `optimizer`, which has a sum afterwards even of none.
+
+    Args:
+        gradients, optimizer, micro_batch, stepping: As `accumulate` takes them.
+        units: Each at most once.
+    Returns:
+        The position of each unit that was added, as often as it was.
+    """
     packs = list(_packs(units, 1 if _alone(gradients.adapted) else micro_batch))
+    added: list[int] = []
     for pack in packs or [[]]:
-        for p, grad in zip(gradients.parameters, _unit_gradients(gradients, pack, micro_batch), strict=True):
+        formed = _unit_gradients(gradients, [examples for _, examples in pack], micro_batch)
+        for p, grad in zip(gradients.parameters, formed, strict=True):
             p.grad_sample = grad  # type: ignore[attr-defined]
         # Opacus' name for it: clip and accumulate only; noise is added once, with the last of the batch.
         optimizer.signal_skip_step(do_skip=not stepping or (bool(packs) and pack is not packs[-1]))
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+        added += [position for position, _ in pack]
+    return added
 
 
-def _packs(units: Sequence[tuple[Encoded, ...]], micro_batch: int) -> Iterator[list[tuple[Encoded, ...]]]:
+def _packs(units: Sequence[Drawn], micro_batch: int) -> Iterator[list[Drawn]]:
     """Whole units, about as many sequences as a micro-batch; units of like length lie together.
 
     Order and grouping change the sum by rounding alone, and save the padding of short to long sequences.
     """
-    pack: list[tuple[Encoded, ...]] = []
+    pack: list[Drawn] = []
     size = 0
-    for unit in sorted(units, key=lambda u: max(len(e.ids) for e in u)):
+    for position, unit in sorted(units, key=lambda u: max(len(e.ids) for e in u[1])):
         if pack and size + len(unit) > micro_batch:
             yield pack
             pack, size = [], 0
-        pack.append(unit)
+        pack.append((position, unit))
         size += len(unit)
     if pack:
         yield pack
@@ -319,3 +376,17 @@ def require_accounted(
         )
     if type(micro_batch) is not int or micro_batch < 1:
         raise ConfigError("micro_batch is out of range", expected="a whole number above 0", got=repr(micro_batch))
+
+
+def _require_exact(units: int) -> None:
+    """A sum of more units could lose its bound to rounding.
+
+    Raises:
+        PrivacyError: There are more.
+    """
+    if units > LARGEST_BATCH_UNITS:
+        raise PrivacyError(
+            "a step has more units than the rounding of its sum allows",
+            expected=f"at most {LARGEST_BATCH_UNITS:,}",
+            do="ask for a plan with a lower sampling rate",
+        )

@@ -11,6 +11,7 @@ compare its fingerprint by telephone or in person when they enrol.
 
 import hashlib
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,10 +121,18 @@ class SigningIdentity:
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Write a new file of mode 0600 and flush it to the disk; an existing file is refused."""
+    """Write a new file of mode 0600 and flush it to the disk; an existing file is refused.
+
+    It is there whole or not at all, also where the process is killed: half a key would be refused for ever.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        # A link, unlike a rename, never takes the place of another file.
+        os.link(draft, path)
+    finally:
+        Path(draft).unlink()

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from dataclasses import fields as fields_of
+from functools import cached_property
 from typing import Any
 
 from fedcore import canonical
@@ -396,9 +397,12 @@ class RoundPlan:
             why = "".join(c if c.isprintable() else "?" for c in str(error)[:300])
             raise InvalidPlan(f"a round plan cannot be read ({why})") from error
 
-    @property
+    @cached_property
     def digest(self) -> str:
-        """SHA-256 of the plan, hexadecimal: what a node signs its reply to."""
+        """SHA-256 of the plan, hexadecimal: what a node signs its reply to.
+
+        Kept once it is computed: every reply is compared with it, and a plan names its whole cohort.
+        """
         return canonical.digest(self.to_dict())
 
     @property

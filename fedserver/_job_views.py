@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fedcore.round import Completed
+from fedserver.gate import undone
 from fedserver.settings import Place
 from fedserver.store import JobRecord, Store
 
@@ -42,11 +43,15 @@ def status_of(place: Place, store: Store, record: JobRecord) -> dict[str, Any]:
                 "bytes_down": o.bytes_down if isinstance(o, Completed) else None,
                 "seconds": o.seconds if isinstance(o, Completed) else None,
                 "loss": o.loss if isinstance(o, Completed) else None,
+                "canary_loss": o.canary_loss if isinstance(o, Completed) else None,
+                "quarantined": o.quarantined if isinstance(o, Completed) else None,
                 "reason": None if isinstance(o, Completed) else o.reason,
             }
             for o in outcomes
         ],
         "dropped": dropped,
+        "quarantined": sorted(undone(outcomes)),
+        "canary_loss_base": store.canary_base(plan.job_id),
         "bytes_up_per_round": [o.bytes_up for o in folded],
         "bytes_down_per_round": [o.bytes_down for o in folded],
         "loss_base": record.loss_base,
@@ -69,6 +74,9 @@ def show_job(value: dict[str, Any]) -> None:
         loss = "" if o["loss"] is None else f"{o['loss']:.4f}"
         table.add_row(f"{o['round']} of {value['rounds']}", str(len(o["contributors"])), drops, *figures, loss)
     Console().print(table)
+    for o in value["outcomes"]:
+        if o["quarantined"] is not None:
+            typer.echo(f"quarantined {o['quarantined']}")
     for which, words in (("loss_base", "the base model"), ("loss_released", "the released adapter")):
         if value[which] is not None:
             typer.echo(f"public loss of {words}: {value[which]:.4f}")

@@ -25,6 +25,9 @@ CREATE TABLE IF NOT EXISTS checkpoints(
     job_id TEXT NOT NULL, round INTEGER NOT NULL, tensors BLOB NOT NULL, PRIMARY KEY(job_id, round));
 CREATE TABLE IF NOT EXISTS memories(
     job_id TEXT NOT NULL, round INTEGER NOT NULL, arrays BLOB NOT NULL, PRIMARY KEY(job_id, round));
+CREATE TABLE IF NOT EXISTS quarantined(
+    job_id TEXT NOT NULL, round INTEGER NOT NULL, tensors BLOB NOT NULL, PRIMARY KEY(job_id, round));
+CREATE TABLE IF NOT EXISTS canaries(job_id TEXT PRIMARY KEY, loss_base REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS sums(job_id TEXT PRIMARY KEY, terms TEXT NOT NULL, roster BLOB);
 CREATE TABLE IF NOT EXISTS masked_rounds(
     job_id TEXT NOT NULL, round INTEGER NOT NULL, state BLOB NOT NULL, dropped TEXT NOT NULL,

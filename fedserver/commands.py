@@ -27,8 +27,10 @@ from fedserver._job_views import show_job, status_of
 from fedserver._strategy_views import show_strategies, strategy_rows
 from fedserver.cohort import check_reachable
 from fedserver.door import split_address
+from fedserver.gate import check_gate
 from fedserver.job import forecast, load_job
 from fedserver.pki import Authority
+from fedserver.quarantine_commands import quarantine
 from fedserver.settings import Place
 from fedserver.store import Store
 from fedserver.strategies import warnings
@@ -272,8 +274,9 @@ def submit(
 ) -> None:
     """Queue a job, and say what its noise lets one expect."""
     place = Place(directory)
-    place.settings()
+    settings = place.settings()
     loaded = load_job(job)
+    check_gate(loaded.plan, evaluator=settings.evaluator is not None)
     store = Store.open(place.store)
     names = {m.name for m in store.members()}
     check_reachable(loaded.plan, names)
@@ -318,6 +321,9 @@ def status(
     report(value, as_json=as_json, human=lambda: show_job(value))
 
 
+server.command(epilog=example("concordat server quarantine my-job --dir coordinator --out put-aside"))(quarantine)
+
+
 @server.command(epilog=example("concordat server strategies"))
 def strategies(as_json: Json = False) -> None:
     """List the strategies that a job may name: what each does, when to use it, and what it promises."""
@@ -341,10 +347,9 @@ def _wait(store: Store, job_id: str) -> None:
             progress = store.noted("progress")
             if progress != shown and progress and progress["job_id"] == job_id:
                 shown = progress
+                count = f", {progress['answered']} of {progress['asked']}" if progress["asked"] else ""
                 console.print(
-                    f"round {progress['round']} of {progress['rounds']}: {progress['stage']},"
-                    f" {progress['answered']} of {progress['asked']}",
-                    highlight=False,
+                    f"round {progress['round']} of {progress['rounds']}: {progress['stage']}{count}", highlight=False
                 )
             time.sleep(_POLL_S)
     except KeyboardInterrupt as error:

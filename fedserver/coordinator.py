@@ -10,38 +10,38 @@
             5  fold      the strategy's pure function of state and sum               strategies/
                          in a joint round: one step of the coordinator's optimiser   optimisers.py
                          with a server optimiser: its step towards the fold           server_optimisers.py
-            6  checkpoint  state, outcome, spends and receipts in one transaction    store.py
+             6  gate      a bad state is put aside and the last good one stands     gate.py
+             7  checkpoint  state, outcome, spends and receipts in one transaction    store.py
 
 Every reply that an institution signed is countersigned by a receipt for the entry of its ledger; the newest
 one goes with the next plan, and at a job's end by itself (see `countersign.py`).
 
 A live coordinator and a simulation call the same `Coordinator.run`; only the Grid differs. It is a Flower
-`Strategy` with a loop of its own, since Flower's always runs from round 1, waits without bound and
-believes what it is told.
+`Strategy` with a loop of its own (see `_flower.py`).
 
 It never knows a record, a token, or one institution's loss or number of examples; with secure sums, no update
 of a single institution either.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
-from flwr.serverapp.strategy import Result
-from flwr.serverapp.strategy import Strategy as FlowerStrategy
 
 from fedcore.adapter import AdapterState, FloatArray
-from fedcore.errors import QuorumLost
+from fedcore.errors import ConfigError, QuorumLost
+from fedcore.folding import Gate
 from fedcore.identity import SigningIdentity
-from fedcore.round import Abandoned, CohortSum, Completed, JobPlan, RoundOutcome, RoundPlan
+from fedcore.round import Abandoned, CohortSum, Completed, Evaluation, JobPlan, RoundOutcome, RoundPlan
 from fedcore.wire import seal_plan
+from fedserver._flower import OwnLoop
 from fedserver.cohort import Member, invited
 from fedserver.collect import Collector, norm_bound
 from fedserver.countersign import Countersigner
 from fedserver.evaluation import Evaluator
+from fedserver.gate import Look, check_gate, due, judge, last_look, none_passed
 from fedserver.gather import Gatherer
 from fedserver.masked import JobSums
 from fedserver.optimisers import joint_step
@@ -61,7 +61,7 @@ EXHAUSTED = "budget_exhausted"
 """The refusal after which an institution is not asked again in the same job."""
 
 
-class Coordinator(FlowerStrategy):
+class Coordinator(OwnLoop):
     """Runs one job over a Grid, from wherever it stands to its end.
 
     Args:
@@ -69,7 +69,7 @@ class Coordinator(FlowerStrategy):
         store: Where it stands; knows the job already.
         identity: Signs the plans.
         members: Flower's node id -> member, of the nodes known now.
-        evaluator: Scores states on public examples, where the job asks for it and one is at hand.
+        evaluator: Scores states on public examples, where the job asks for it and one is at hand; a gate needs it.
         report: Called with each step of progress.
         traffic: Bytes up and down so far, as counted on the network; else envelopes are counted.
         clock: Time.
@@ -113,9 +113,11 @@ class Coordinator(FlowerStrategy):
 
         Raises:
             Interrupted: `stopped` said so.
+            ConfigError: The job has a gate, and there is no evaluator or no loss of the base.
             ConcordatError: The evaluator failed.
         """
         started = self._clock.now()
+        self._open_gate()
         self._store.start_job(self._job.job_id)
         done, state = self._store.checkpoint(self._job)
         self._outcomes = list(self._store.outcomes(self._job.job_id))
@@ -128,7 +130,10 @@ class Coordinator(FlowerStrategy):
             outcome, state = self._run_round(gatherer, self._round, state)
             self._outcomes.append(outcome)
             done += isinstance(outcome, Completed)
-        if (reason := self._abandoned()) is None:
+        reason = self._abandoned()
+        if reason is None and self._job.gate is not None:
+            reason = none_passed(self._outcomes)
+        if reason is None:
             self._evaluate("loss_released", state)
         else:
             self._store.fail_job(self._job.job_id, reason)
@@ -175,6 +180,10 @@ class Coordinator(FlowerStrategy):
         folded, memory = self._fold(plan, state, cohort)
         wants_loss = self._job.evaluation is not None and self._job.evaluation.every_round
         loss = self._score(folded) if wants_loss else None
+        look, gate = self._look(number, folded), self._job.gate
+        stands = folded
+        if gate is not None and look.quarantined is not None:
+            stands, memory = self._store.after(self._job, last_look(gate, number))
         after = self._bytes(gatherer)
         completed = Completed(
             round=number,
@@ -185,19 +194,25 @@ class Coordinator(FlowerStrategy):
             bytes_up=after[0] - before[0],
             bytes_down=after[1] - before[1],
             loss=loss,
+            canary_loss=look.loss,
+            quarantined=look.quarantined,
         )
         self._store.close_round(
             self._job.job_id,
             completed,
-            state=folded,
+            state=stands,
             memory=memory,
+            aside=None if stands is folded else folded,
+            keep=None if gate is None else last_look(gate, number + 1),
             spends=collector.spends,
             attestations=collector.attestations,
             receipts=self._receipts.drafts(plan, collector),
             seal=self._receipts.seal,
         )
         self._tell("folded", cohort.count, len(plan.cohort), loss=loss)
-        return completed, folded
+        if look.quarantined is not None:
+            self._tell(f"quarantined {look.quarantined}")
+        return completed, stands
 
     def _pool(self, plan: RoundPlan, state: AdapterState) -> Pool:
         """What the round's visible updates are added into."""
@@ -274,6 +289,31 @@ class Coordinator(FlowerStrategy):
             return None
         return f"round {last.round} of {self._job.rounds} was abandoned: {last.reason}"
 
+    # The gate -----------------------------------------------------------------------------------------
+
+    def _open_gate(self) -> None:
+        """Measure the base on the canary examples, once in a job's life.
+
+        Raises:
+            ConfigError: There is nobody to measure, or the loss is not finite.
+        """
+        job = self._job
+        check_gate(job, evaluator=self._evaluator is not None)
+        if job.gate is None or self._store.canary_base(job.job_id) is not None:
+            return
+        loss = self._loss(None, job.gate)
+        if not math.isfinite(loss):
+            raise ConfigError("the base's own loss on the canary examples is not finite", do="correct [gate] records")
+        self._store.set_canary_base(job.job_id, loss)
+
+    def _look(self, number: int, folded: AdapterState) -> Look:
+        """What the job's gate says of a folded state."""
+        gate, base = self._job.gate, self._store.canary_base(self._job.job_id)
+        if gate is None or base is None or not due(gate, number, self._job.rounds):
+            return Look()
+        self._tell("canary loss")
+        return judge(gate, round=number, loss=self._loss(folded, gate), base=base, outcomes=self._outcomes)
+
     # What the steps share -----------------------------------------------------------------------------
 
     def _dropped(self, plan: RoundPlan | None, collector: Collector | None) -> dict[str, str]:
@@ -318,17 +358,22 @@ class Coordinator(FlowerStrategy):
 
     def _score(self, state: AdapterState | None) -> float | None:
         """Loss on the job's public examples; None where there are none, or nobody to score them."""
-        public = self._job.evaluation
-        if self._evaluator is None or public is None:
+        if self._evaluator is None or self._job.evaluation is None:
             return None
-        loss = self._evaluator.loss(
+        loss = self._loss(state, self._job.evaluation)
+        return loss if math.isfinite(loss) else None
+
+    def _loss(self, state: AdapterState | None, public: Evaluation | Gate) -> float:
+        """Loss on public examples, whatever it is."""
+        if self._evaluator is None:
+            raise ConfigError("there is no evaluator")
+        return self._evaluator.loss(
             state,
             task=self._job.task,
             records=Path(public.records),
             limit=public.limit,
             max_tokens=self._job.max_tokens,
         )
-        return loss if math.isfinite(loss) else None
 
     def _tell(self, stage: str, answered: int = 0, asked: int = 0, *, loss: float | None = None) -> None:
         """Report progress."""
@@ -360,51 +405,3 @@ class Coordinator(FlowerStrategy):
             seconds=round(seconds, 3),
             attestations=self._store.attestations(self._job.job_id),
         )
-
-    # Flower's Strategy --------------------------------------------------------------------------------
-
-    def start(
-        self,
-        grid: Grid,
-        initial_arrays: ArrayRecord | None = None,
-        num_rounds: int = 0,
-        timeout: float = 0,
-        train_config: ConfigRecord | None = None,
-        evaluate_config: ConfigRecord | None = None,
-        evaluate_fn: Callable[[int, ArrayRecord], MetricRecord | None] | None = None,
-    ) -> Result:
-        """`run` for those who hold a Flower Strategy: the job says everything, the arguments nothing.
-
-        Raises:
-            QuorumLost: The job failed.
-        """
-        job = self.run(grid)
-        job.check()
-        result = Result()
-        result.arrays = ArrayRecord({name: Array(array) for name, array in job.state.tensors.items()})
-        return result
-
-    def summary(self) -> None:
-        """Nothing to say: progress goes to `report`."""
-
-    def configure_train(
-        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
-    ) -> Iterable[Message]:
-        """No messages: Flower's own loop, which would call this, is not used."""
-        return ()
-
-    def aggregate_train(
-        self, server_round: int, replies: Iterable[Message]
-    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        """Nothing is folded outside `run`."""
-        return None, None
-
-    def configure_evaluate(
-        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
-    ) -> Iterable[Message]:
-        """Nodes are never asked for a loss: it would leak."""
-        return ()
-
-    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
-        """Nodes are never asked for a loss: it would leak."""
-        return None

@@ -5,7 +5,7 @@ question: a round's plan, and the keys, confirmations and shares of a masked sum
 believed here but handed to a **Desk**, which knows whom it still waits for.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -26,6 +26,9 @@ LOST = "lost"
 _MARGIN_S = 60.0
 _ASKS = 10
 """How often one node is asked one question before it counts as unreachable."""
+
+_AT_ONCE = 8
+"""Answers held at once on their way to the desk: however many have come, no more stand in memory."""
 
 Tell = Callable[[str, int, int], None]
 """Stage, how many have answered, how many are asked."""
@@ -79,9 +82,9 @@ class Gatherer:
     tell: Tell
     bytes_up: int = field(default=0, init=False)
     bytes_down: int = field(default=0, init=False)
-    _late: set[str] = field(default_factory=set, init=False)
-    """Messages of exchanges that are over, where the grid cannot take them back; their answers are fetched to be
-    forgotten, or they would pile up."""
+    _late: dict[str, tuple[str, str]] = field(default_factory=dict, init=False)
+    """Message -> who was asked, and the exchange that is over, where the grid cannot take messages back; answers are
+    fetched to be refused, or they would pile up."""
 
     def connected(self) -> dict[str, int]:
         """Members that are connected now -> their node, by name."""
@@ -172,22 +175,23 @@ class Gatherer:
             waiting |= sent.keys()
             if sent:
                 self.tell(stages[0], asked - len(desk.waiting), asked)
-            replies = self._pull(waiting)
-            for reply in replies:
+            answered = set()
+            for reply in self._pull(waiting):
+                answered.add(reply.metadata.reply_to_message_id)
                 if reply.has_content():
                     self._take(asks[reply.metadata.reply_to_message_id], reply, desk)
-            if replies:
-                waiting -= {reply.metadata.reply_to_message_id for reply in replies}
+            if answered:
+                waiting -= answered
                 self.tell(stages[1], asked - len(desk.waiting), asked)
             for name in sorted(desk.waiting - there.keys()) if desk.enough else ():
                 if now - seen[name] >= self.clock.lost_s:
                     desk.drop(name, LOST)
                     given_up = {i for i in waiting if asks[i] == name}
-                    self._give_up(given_up)
+                    self._give_up(dict.fromkeys(given_up, (name, group)))
                     waiting -= given_up
             if desk.waiting:
                 self._pause()
-        self._give_up(waiting)
+        self._give_up({i: (asks[i], group) for i in waiting})
         desk.close(self.connected())
 
     def hand_out(self, receipts: Mapping[str, Envelope]) -> frozenset[str]:
@@ -200,20 +204,25 @@ class Gatherer:
         out = [_message(receipt, there[name], "receipt", 0.0) for name, receipt in receipts.items() if name in there]
         return frozenset(i for i in self.grid.push_messages(out) if i) if out else frozenset()
 
-    def _give_up(self, messages: set[str]) -> None:
+    def _give_up(self, messages: Mapping[str, tuple[str, str]]) -> None:
         """Nobody waits for these answers any more: a late one is refused, and nobody begins to work on one."""
         if isinstance(self.grid, Withdraws):
-            self.grid.withdraw(messages)
+            self.grid.withdraw(messages.keys())
         else:
             self._late |= messages
 
-    def _pull(self, waiting: set[str]) -> list[Message]:
-        """Answers to these messages; those to earlier ones are forgotten."""
-        if not (waiting or self._late):
-            return []
-        replies = list(self.grid.pull_messages(sorted(waiting | self._late)))
-        self._late -= {reply.metadata.reply_to_message_id for reply in replies}
-        return [reply for reply in replies if reply.metadata.reply_to_message_id in waiting]
+    def _pull(self, waiting: set[str]) -> Iterator[Message]:
+        """Answers to these messages, a few at a time; those to earlier ones are refused by name, unread."""
+        wanted = sorted(waiting | self._late.keys())
+        for start in range(0, len(wanted), _AT_ONCE):
+            for reply in self.grid.pull_messages(wanted[start : start + _AT_ONCE]):
+                asked = reply.metadata.reply_to_message_id
+                name, group = self._late.pop(asked, ("", ""))
+                if name and reply.has_content():
+                    where = f"round {group}" if group.isdigit() else group
+                    self.tell(f"refused a late reply of {name} to {where}", 0, 0)
+                if asked in waiting:
+                    yield reply
 
     def _take(self, name: str, reply: Message, desk: Desk) -> None:
         """Hand one answer to the desk."""

@@ -11,6 +11,7 @@ Written against Flower 1.41.0; another version is refused, since private parts m
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from fastapi import HTTPException, Request
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.app.message import remove_content_from_message
-from flwr.common.constant import NOOP_ACCOUNT_NAME, NOOP_FLWR_AID, ErrorCode, SubStatus
+from flwr.common.constant import HEARTBEAT_PATIENCE, NOOP_ACCOUNT_NAME, NOOP_FLWR_AID, ErrorCode, SubStatus
 from flwr.proto.fleet_pb2 import (
     DeactivateNodeRequest,
     PullMessagesRequest,
@@ -33,7 +34,7 @@ from flwr.proto.fleet_pb2 import (
 )
 from flwr.server.superlink.linkstate import LinkState
 from flwr.serverapp import Grid, ServerApp
-from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME, NOOP_FEDERATION_ID, TaskType
+from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME, NOOP_FEDERATION_ID, NodeStatus, TaskType
 from flwr.supercore.error import FlowerError
 from flwr.supercore.error.catalog import API_ERROR_MAP
 from flwr.supercore.inflatable.inflatable_object import (
@@ -191,6 +192,19 @@ class Link:
         key = public_key_to_bytes(public)
         return self._state.create_node(NOOP_FLWR_AID, NOOP_ACCOUNT_NAME, key, 0, name=member.name)
 
+    def _follow_clock(self) -> None:
+        """Let no node count as connected for longer than its heartbeats allow.
+
+        Flower notes until when, by the wall clock. Where that has been put back since, a node that has gone would be
+        there for all the difference, and not be let in again.
+        """
+        state: Any = self._state
+        with state.lock:
+            for node in state.nodes.values():
+                if node.status == NodeStatus.ONLINE:
+                    longest = time.time() + HEARTBEAT_PATIENCE * node.heartbeat_interval
+                    node.online_until = min(node.online_until, longest)
+
     def run(self, app: ServerApp) -> None:
         """Run a ServerApp in this thread, as one Flower run without a code bundle."""
         run_id = self._state.create_run(
@@ -217,11 +231,12 @@ class Link:
 
     @contextmanager
     def housekeeping(self) -> Iterator[None]:
-        """Register new members, once a second, while the block runs."""
+        """Register new members and follow the clock, once a second, while the block runs."""
         stop = threading.Event()
 
         def work() -> None:
             while not stop.wait(_HOUSEKEEPING_S):
+                self._follow_clock()
                 try:
                     self.register()
                 except ConcordatError:

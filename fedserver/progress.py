@@ -43,7 +43,8 @@ class Progress:
     rounds: int
     stage: str
     """"base loss", "waiting", "asked", "reply", "folded", "abandoned" or "released loss"; with secure sums also
-    "agreeing on keys", "confirming" and "opening", the exchanges around the replies."""
+    "agreeing on keys", "confirming" and "opening", the exchanges around the replies; with a gate "canary loss", and
+    "quarantined" with the reason; and what became of a reply that came after its round was over."""
     answered: int = 0
     asked: int = 0
     loss: float | None = None

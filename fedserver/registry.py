@@ -22,6 +22,7 @@ from fedcore.identity import SigningIdentity
 from fedcore.manifest import ReleaseManifest, file_digest
 from fedcore.round import JobPlan
 from fedserver._disk import flush, of_files
+from fedserver.gate import none_passed, undone
 from fedserver.progress import JobResult
 
 __all__ = ["Registry"]
@@ -56,7 +57,8 @@ class Registry:
         Raises:
             PrivacyError: A guarantee was weakened and `unsafe_ok` is not set, or an institution's spend does
                 not follow from the plan.
-            RoundError: The job did not complete, or a contributor's spend is missing.
+            RoundError: The job did not complete, its gate let no state pass or put this one aside, or a
+                contributor's spend is missing.
             TrustError: An institution's attestation does not hold.
             StorageError: The disk cannot be written to; nothing stays behind, and it can be tried again.
         """
@@ -69,6 +71,7 @@ class Registry:
             )
         if result.status != "completed":
             raise RoundError(f"the job {job.job_id} did not complete, so there is nothing to publish")
+        _check_gate(job, result)
         if (existing := self._existing(job, result)) is not None:
             return existing
         contributors = result.contributors
@@ -142,6 +145,18 @@ class Registry:
             if (manifest.plan_digest, manifest.state_digest) == (job.digest, result.state.digest):
                 return place
         return None
+
+
+def _check_gate(job: JobPlan, result: JobResult) -> None:
+    """Refuse what the job's gate refused, whoever says that the job completed."""
+    if job.gate is None:
+        return
+    if (reason := none_passed(result.outcomes)) is not None:
+        raise RoundError(f"the job {job.job_id} cannot be published: {reason}")
+    aside = undone(result.outcomes)
+    for outcome in result.outcomes:
+        if outcome.round in aside and getattr(outcome, "state_digest", "") == result.state.digest:
+            raise RoundError(f"the job {job.job_id} cannot be published: {aside[outcome.round]}")
 
 
 def _marks(job: JobPlan, result: JobResult, unsafe: Sequence[str]) -> tuple[str, ...]:

@@ -167,7 +167,7 @@ class Service:
     def _scorer(self, record: JobRecord) -> Evaluator | None:
         """The evaluator, loaded once, when both the job and `server.toml` name one."""
         wanted = self._settings.evaluator
-        if record.plan.evaluation is None or wanted is None:
+        if wanted is None or (record.plan.evaluation is None and record.plan.gate is None):
             return None
         if self._evaluator is None:
             self._evaluator = load_evaluator(wanted.name, Path(self._place.directory / wanted.base))

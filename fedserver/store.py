@@ -212,6 +212,8 @@ class Store:
         *,
         state: AdapterState | None = None,
         memory: Mapping[str, FloatArray] | None = None,
+        aside: AdapterState | None = None,
+        keep: int | None = None,
         spends: Mapping[str, PrivacySpend] | None = None,
         attestations: Mapping[str, Attestation] | None = None,
         receipts: Iterable[Receipt] = (),
@@ -225,8 +227,10 @@ class Store:
         Args:
             job_id: The job.
             outcome: What came of it.
-            state: The folded state.
-            memory: Of the optimiser that took the step, where the coordinator's own did.
+            state: The folded state; where that is quarantined, the one that stands again.
+            memory: Of the optimiser that took the step, where the coordinator's own did; likewise.
+            aside: The folded state, where it is quarantined.
+            keep: An earlier round whose state and memory a later one may need.
             spends: What each contributor states.
             attestations: What each contributor signed of it.
             receipts: For every reply that an institution signed, counted or not. Their `number` and
@@ -248,8 +252,13 @@ class Store:
                 db.execute(
                     "INSERT INTO checkpoints VALUES (?, ?, ?)", (job_id, outcome.round, pack_arrays(state.tensors))
                 )
-                db.execute("DELETE FROM checkpoints WHERE job_id = ? AND round < ?", (job_id, outcome.round - 1))
-                db.execute("DELETE FROM memories WHERE job_id = ? AND round < ?", (job_id, outcome.round - 1))
+                old = (job_id, outcome.round - 1, keep)
+                db.execute("DELETE FROM checkpoints WHERE job_id = ? AND round < ? AND round IS NOT ?", old)
+                db.execute("DELETE FROM memories WHERE job_id = ? AND round < ? AND round IS NOT ?", old)
+            if aside is not None:
+                db.execute(
+                    "INSERT INTO quarantined VALUES (?, ?, ?)", (job_id, outcome.round, pack_arrays(aside.tensors))
+                )
             if memory:
                 db.execute("INSERT INTO memories VALUES (?, ?, ?)", (job_id, outcome.round, pack_arrays(memory)))
             db.execute("DELETE FROM masked_rounds WHERE job_id = ? AND round = ?", (job_id, outcome.round))
@@ -293,6 +302,37 @@ class Store:
         """The optimiser's memory after a round; empty where it has none."""
         rows = self._rows("SELECT arrays FROM memories WHERE job_id = ? AND round = ?", job_id, number)
         return dict(load(rows[0][0])) if rows else {}
+
+    def after(self, plan: JobPlan, number: int) -> tuple[AdapterState, dict[str, FloatArray]]:
+        """State and optimiser's memory after an earlier round that is kept; round 0 is the initial state.
+
+        Raises:
+            ConfigError: It is not kept.
+        """
+        if number == 0:
+            return AdapterState.initial(plan.schema, plan.seed), {}
+        rows = self._rows("SELECT tensors FROM checkpoints WHERE job_id = ? AND round = ?", plan.job_id, number)
+        if not rows:
+            raise ConfigError(f"the state after round {number} of {plan.job_id} is not kept")
+        state = AdapterState(schema=plan.schema, tensors=unpack_arrays(rows[0][0], plan.schema.tensors))
+        return state, self.memory(plan.job_id, number)
+
+    # The gate -----------------------------------------------------------------------------------------
+
+    def set_canary_base(self, job_id: str, loss: float) -> None:
+        """Remember the base's loss on a gate's canary examples; the first one stands."""
+        self._write("INSERT OR IGNORE INTO canaries VALUES (?, ?)", job_id, loss)
+
+    def canary_base(self, job_id: str) -> float | None:
+        """The base's loss on the canary examples of a job's gate, once it was measured."""
+        rows = self._rows("SELECT loss_base FROM canaries WHERE job_id = ?", job_id)
+        return float(rows[0][0]) if rows else None
+
+    def quarantined(self, plan: JobPlan) -> dict[int, AdapterState]:
+        """Round -> the state that was put aside after it. For inspection: nothing else reads it."""
+        rows = self._rows("SELECT round, tensors FROM quarantined WHERE job_id = ? ORDER BY round", plan.job_id)
+        specs = plan.schema.tensors
+        return {n: AdapterState(schema=plan.schema, tensors=unpack_arrays(b, specs)) for n, b in rows}
 
     def spends(self, job_id: str) -> tuple[PrivacySpend, ...]:
         """The last stated spend of each institution that contributed, by name."""

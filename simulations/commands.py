@@ -29,6 +29,7 @@ from fedcore.cli import report as tell
 from fedcore.errors import ConfigError, QuorumLost
 from simulations import results as files
 from simulations.deployed_commands import joint_step_command
+from simulations.fold_commands import fold_command
 
 if TYPE_CHECKING:
     from fedserver.progress import Progress
@@ -93,6 +94,7 @@ def _bench() -> None:
     """Measure Concordat beside its peers."""
 
 
+bench.command("fold", epilog=example("concordat bench fold --json"))(fold_command)
 bench.command("joint-step", epilog=example("concordat bench joint-step --nodes 8 --json"))(joint_step_command)
 
 
@@ -337,6 +339,8 @@ class Display:
             _say(f"round {progress.round}/{progress.rounds}: {progress.answered} folded{loss} ({seconds})")
         elif progress.stage in ("base loss", "released loss"):
             _say(f"measuring the {progress.stage} on held-out units ({seconds})")
+        elif progress.stage.startswith("quarantined"):
+            _say(f"{progress.stage} ({seconds})")
         elif progress.stage == "abandoned":
             _say(f"round {progress.round} was abandoned ({seconds})")
 

@@ -21,6 +21,7 @@ from simulations.scenario import Scenario
 __all__ = ["RunDirectory", "base_of", "records_digest"]
 
 _MARK = "scenario.json"
+_DRAFT = f".{_MARK}.new"
 _TINY = "tiny:"
 
 
@@ -55,7 +56,7 @@ class RunDirectory:
         out = out.absolute()
         wanted = scenario.digest(records_digest(records))
         held = _held(out)
-        if held is None and out.exists() and any(out.iterdir()):
+        if held is None and out.exists() and {p.name for p in out.iterdir()} - {_DRAFT}:
             raise ConfigError(
                 f"{out} holds something else than a run", expected="an empty directory", do="choose --out"
             )
@@ -71,19 +72,20 @@ class RunDirectory:
             )
         run = cls(out=out, scenario=scenario, records=records.absolute() if records else None, base=base.absolute())
         out.mkdir(parents=True, exist_ok=True)
-        if scenario.base.startswith(_TINY) and not run.base.exists():
-            _make_tiny(run.base, scenario.base.removeprefix(_TINY))
-        if not run.coordinator_key.exists():
-            SigningIdentity.generate().save(run.coordinator_key)
         value = {
             "digest": wanted,
             "scenario": asdict(scenario),
             "records": str(run.records) if run.records else None,
             "base": str(run.base),
         }
-        written = out / f".{_MARK}.new"
+        written = out / _DRAFT
         written.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+        # First of all, so that a run that is killed from here on is known as one when it is taken up again.
         written.replace(out / _MARK)
+        if scenario.base.startswith(_TINY) and not run.base.exists():
+            _make_tiny(run.base, scenario.base.removeprefix(_TINY))
+        if not run.coordinator_key.exists():
+            SigningIdentity.generate().save(run.coordinator_key)
         return run
 
     @classmethod
@@ -169,7 +171,10 @@ def _make_tiny(directory: Path, kind: str) -> None:
 
     if kind not in NAMES:
         raise ConfigError(f"no tiny base is called {kind!r}", expected="tiny: and one of " + ", ".join(NAMES))
-    make_tiny_base(directory, kind)
+    draft = directory.with_name(f".{directory.name}.new")
+    shutil.rmtree(draft, ignore_errors=True)
+    make_tiny_base(draft, kind)
+    draft.rename(directory)
 
 
 def _files(path: Path) -> Iterable[Path]:

@@ -8,9 +8,11 @@ scenario says and nothing looser.
 
 import hashlib
 import math
+import resource
 import threading
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
+from pathlib import Path
 from typing import final
 
 from domains.language import Base
@@ -21,6 +23,7 @@ from fedclient.model import Keep, Trainer
 from fedclient.session import Institution, TrainerLike
 from fedclient.update import AdapterUpdate
 from fedcore.adapter import AdapterState
+from fedcore.errors import ConfigError
 from fedcore.identity import SigningIdentity
 from fedcore.privacy.integer_noise import IntegerNoiseSource, SecureIntegerNoise, UnsafeSeededIntegerNoise
 from fedcore.privacy.noise import NoiseSource, SecureNoise, UnsafeNoNoise, UnsafeSeededNoise
@@ -32,7 +35,11 @@ from fedserver.strategies import load_strategy
 from simulations.directory import RunDirectory
 from simulations.scenario import Scenario
 
-__all__ = ["SharedTrainer", "Step", "make_institution"]
+__all__ = ["SharedTrainer", "Step", "make_institution", "require_files"]
+
+_FILES_EACH = 4
+"""A ledger, what SQLite keeps beside it, and one to spare."""
+_FILES_BESIDE = 256
 
 Step = Callable[[str, int, int], None]
 """Institution, steps done, steps of the round."""
@@ -74,7 +81,7 @@ def make_institution(
             largest_delta=privacy.delta,
             samplers=(privacy.sampler,),
             largest_honest_minimum=privacy.honest_minimum,
-            peers=() if scenario.secure_sums is None else tuple(_peer(directory, member) for member in members),
+            peers=() if scenario.secure_sums is None else _peers(directory.out, tuple(members)),
             unsafe_allow_no_noise=unsafe,
         ),
         ledger=Ledger.open(
@@ -82,6 +89,7 @@ def make_institution(
             dataset=scenario.name,
             unit=privacy.unit,
             limit=BudgetLimit(epsilon=limit, delta=privacy.delta),
+            shared_disk=scenario.backend == "ray",
         ),
         trainer=trainer,
         dataset=dataset,
@@ -89,6 +97,26 @@ def make_institution(
         noise=partial(_noise, scenario, name),
         coins=partial(_coins, scenario, name),
     )
+
+
+def require_files(institutions: int) -> None:
+    """Let this process hold the ledgers of so many institutions open, where its system has set less.
+
+    Raises:
+        ConfigError: The system does not allow it.
+    """
+    needed = _FILES_EACH * institutions + _FILES_BESIDE
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise ConfigError(
+            "this system lets a process open too few files for so many institutions",
+            expected=f"{needed:,} for {institutions:,} institutions",
+            got=f"{hard:,}",
+            do="raise 'ulimit -Hn', or simulate fewer institutions",
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 @final
@@ -169,9 +197,11 @@ def _coins(scenario: Scenario, name: str, plan: RoundPlan) -> RandomSource:
     return UnsafeSeeded(seed) if scenario.privacy.unsafe_seeded else SystemRandom()
 
 
-def _peer(directory: RunDirectory, name: str) -> str:
-    """A member as a policy names it."""
-    return f"{name}={directory.identity(name).public.fingerprint}"
+@lru_cache(maxsize=4)
+def _peers(out: Path, members: tuple[str, ...]) -> tuple[str, ...]:
+    """All members as a policy names them; read once, since each of hundreds of institutions knows them all."""
+    directory = RunDirectory.open(out)
+    return tuple(f"{name}={directory.identity(name).public.fingerprint}" for name in members)
 
 
 def _seed(scenario: Scenario, name: str, plan: RoundPlan) -> int:

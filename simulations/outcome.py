@@ -25,7 +25,10 @@ from simulations.units import Units
 if TYPE_CHECKING:
     from simulations.world import World
 
-__all__ = ["HeldOut", "own_states", "results_of"]
+__all__ = ["CANARIES", "HeldOut", "own_states", "results_of"]
+
+CANARIES = "canary units"
+"""What a simulated job's gate names as its records."""
 
 
 def results_of(world: "World", result: JobResult, forecast: Forecast) -> Results:
@@ -60,6 +63,8 @@ def results_of(world: "World", result: JobResult, forecast: Forecast) -> Results
                 contributors=o.contributors,
                 dropped=o.dropped,
                 loss=o.loss,
+                canary_loss=o.canary_loss,
+                quarantined=o.quarantined,
                 epsilon={name: _until(by_round, o.round) for name, by_round in spent.items()},
                 seconds=o.seconds,
             )
@@ -97,26 +102,30 @@ class HeldOut:
         self._units = units
         self._lock = lock
         self._own = own
-        self._encoded: list[Encoded] = []
+        self._encoded: dict[tuple[bool, int], list[Encoded]] = {}
 
     def loss(self, state: AdapterState | None, *, task: str, records: Path, limit: int, max_tokens: int) -> float:
-        """Mean loss over at most `limit` held-out records; `records` names no file, as the units are here."""
-        base = self._base
-        if not self._encoded:
-            self._encoded = [
+        """Mean loss over at most `limit` held-out records, or canary records where `records` is `CANARIES`.
+
+        No file is read: the units are here.
+        """
+        base, canary = self._base, str(records) == CANARIES
+        if (canary, limit) not in self._encoded:
+            self._encoded[canary, limit] = [
                 base.encode(e.prompt, e.target, max_tokens, label=e.label)
-                for record in self._units.heldout_records(limit)
+                for record in (self._units.canary_records if canary else self._units.heldout_records)(limit)
                 for e in load_task(task).examples(record.fields, unit=record.unit)
             ]
+        encoded = self._encoded[canary, limit]
         states = () if state is None else self._own(state)
         with self._lock:
             if state is None:
-                return mean_loss(base, None, self._encoded)
+                return mean_loss(base, None, encoded)
             losses = []
             for each in states:
                 adapted = base.adapt(each.schema, ())
                 adapted.load(each)
-                losses.append(mean_loss(base, adapted, self._encoded))
+                losses.append(mean_loss(base, adapted, encoded))
             return math.fsum(losses) / len(losses)
 
 

@@ -1,6 +1,9 @@
 """A world on Flower's Ray backend: many clients in processes of their own, each opening the run's directory.
 
-Ray's workers and this process share the disk, so an institution's ledger is one file whoever trains it.
+Ray's workers and this process share the disk, so an institution's ledger is one file whoever trains it. Each
+worker loads the base once, and makes the data sets of those institutions alone that it is given. Ray itself reads
+RAY_ADDRESS: where that names a cluster, the institutions train on its machines, which must see the same directory.
+
 Flower 1.41 calls `run_simulation` deprecated in favour of `flwr run`, which also works (`flower_app.py`);
 it is the one way to hand over apps that are objects rather than files.
 """
@@ -34,7 +37,6 @@ def run_on_ray(
     *,
     report: Callable[[Progress], None] | None = None,
     stopped: Callable[[], bool] | None = None,
-    cpus_per_client: int = 1,
 ) -> Results:
     """Run what is left of a scenario with its institutions in Ray's workers.
 
@@ -59,7 +61,7 @@ def run_on_ray(
             clients_of(world.run_directory.out),
             num_supernodes=len(world.names),
             backend_config={
-                "client_resources": {"num_cpus": cpus_per_client, "num_gpus": 0.0},
+                "client_resources": {"num_cpus": world.scenario.ray.cpus, "num_gpus": world.scenario.ray.gpus},
                 "init_args": {"log_to_driver": False, "logging_level": "error"},
             },
         )

@@ -33,6 +33,10 @@ class RoundLine:
     loss: float | None
     epsilon: Mapping[str, float]
     seconds: float
+    canary_loss: float | None = None
+    """What a gate saw of the round's state."""
+    quarantined: str | None = None
+    """Why the gate undid the round, where it did."""
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON value."""
@@ -170,7 +174,8 @@ def markdown(results: Results) -> str:
             f"| {r.round} | {_number(r.loss)} | {_number(largest)} | {', '.join(r.contributors)} | {dropped} "
             f"| {r.seconds:.1f} |"
         )
-    return "\n".join([*lines, "", f"![Loss and epsilon by round]({PICTURE})", ""])
+    lines += ["", *(f"Quarantined {r.quarantined}.\n" for r in results.per_round if r.quarantined)]
+    return "\n".join([*lines, f"![Loss and epsilon by round]({PICTURE})", ""])
 
 
 def _how(results: Results) -> list[str]:

@@ -38,6 +38,7 @@ __all__ = [
     "ComparisonSettings",
     "EvaluationSettings",
     "PrivacySettings",
+    "RaySettings",
     "RecordsSettings",
     "Scenario",
     "SplitSettings",
@@ -63,6 +64,7 @@ class RecordsSettings:
         format: As in a node's settings.
         fields: Task field -> column or path, for files that name things in another way.
         heldout_units: Units that no institution holds; the loss is measured on them.
+        canary_units: Further units that no institution holds; a gate looks at them.
     Raises:
         ConfigError: A number is out of range.
     """
@@ -74,10 +76,11 @@ class RecordsSettings:
     format: Literal["auto", "jsonl", "csv", "parquet", "fhir"] = "auto"
     fields: dict[str, str] = field(default_factory=dict)
     heldout_units: int = 2
+    canary_units: int = 0
 
     def __post_init__(self) -> None:
-        if self.heldout_units < 1 or self.units_per_site < 1:
-            raise ConfigError("[records] heldout_units and units_per_site must be at least 1")
+        if self.heldout_units < 1 or self.units_per_site < 1 or self.canary_units < 0:
+            raise ConfigError("[records] heldout_units and units_per_site must be at least 1, canary_units not below 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +158,25 @@ class EvaluationSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RaySettings:
+    """What an institution at work takes of a machine on Flower's Ray backend; speed, never the result.
+
+    Args:
+        cpus: So many institutions train at a time as the machines have this many CPUs for.
+        gpus: Likewise; 0.25 lets four share a GPU, 0 leaves all GPUs alone.
+    Raises:
+        ConfigError: A number is out of range.
+    """
+
+    cpus: float = 1.0
+    gpus: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (0 < self.cpus <= 1024 and 0 <= self.gpus <= 64):
+            raise ConfigError("[ray] cpus must be above 0 and gpus 0 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ComparisonSettings:
     """Several ways to run one scenario, side by side; see `simulations.comparison`.
 
@@ -199,7 +221,8 @@ class Scenario:
         joint: Whether a round is one step, which the coordinator's optimiser takes.
         secure_sums: Where it is given, updates are summed behind masks.
         comparison: Where it is given, the scenario is run in several ways instead of once.
-        rule, server_optimiser, gate, widths: As in a job. The gate's canary examples are held-out units.
+        rule, server_optimiser, gate, widths: As in a job. The gate's canary examples are those of the canary units,
+            whatever its `records` name.
         ranks: Institution -> rank, as in a job.
     Raises:
         ConfigError: A field is out of range, or two do not fit each other.
@@ -218,6 +241,7 @@ class Scenario:
     quorum: int = 0
     deadline_s: float = 86400.0
     backend: Literal["memory", "ray"] = "memory"
+    ray: RaySettings = RaySettings()
     adapter: AdapterSettings = AdapterSettings()
     optimiser: Optimiser = field(default_factory=Optimiser)
     evaluation: EvaluationSettings = EvaluationSettings()
@@ -235,6 +259,8 @@ class Scenario:
             raise ConfigError(f"the scenario name {self.name!r} cannot be used", expected="letters, digits, '.-_'")
         if self.rounds < 1 or self.quorum < 0 or self.evaluation.examples < 1:
             raise ConfigError("scenario: rounds and evaluation.examples must be at least 1, quorum at least 0")
+        if self.gate is not None and not self.records.canary_units:
+            raise ConfigError("a gate needs units to look at", do="set [records] canary_units, or leave [gate] out")
         shared = self.privacy.honest_minimum is not None
         if shared and not (self.joint and self.secure_sums is not None):
             raise ConfigError(
@@ -311,7 +337,7 @@ class Scenario:
     def digest(self, records_digest: str) -> str:
         """SHA-256 of what decides the result: the scenario without its backend, and the records."""
         value = asdict(self)
-        del value["backend"], value["records"]["path"]
+        del value["backend"], value["ray"], value["records"]["path"]
         return canonical.digest({"scenario": value, "records": records_digest})
 
 

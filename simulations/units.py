@@ -26,12 +26,14 @@ class Units:
 
     Args:
         split: Institution -> its units.
-        heldout: Units that no institution holds.
+        heldout: Units that no institution holds; the loss is measured on them.
+        canaries: Likewise, and a gate looks at them; none of them is among `heldout`.
         records: Unit -> its records, in the order of the source.
     """
 
     split: partitions.Split
     heldout: tuple[str, ...]
+    canaries: tuple[str, ...]
     records: Mapping[str, tuple[Record, ...]]
 
     @classmethod
@@ -45,10 +47,13 @@ class Units:
         grouped: dict[str, list[Record]] = {}
         for record in _read(scenario, records):
             grouped.setdefault(record.unit, []).append(record)
-        kept, heldout = partitions.hold_out(grouped, scenario.records.heldout_units, scenario.seed)
+        # Canaries come from what is left, so that the loss is measured on the same units with and without them.
+        left, heldout = partitions.hold_out(grouped, scenario.records.heldout_units, scenario.seed)
+        kept, canaries = partitions.hold_out(left, scenario.records.canary_units, scenario.seed)
         return cls(
             split=_split(scenario, {unit: grouped[unit] for unit in kept}),
             heldout=heldout,
+            canaries=canaries,
             records={unit: tuple(rows) for unit, rows in grouped.items()},
         )
 
@@ -63,7 +68,15 @@ class Units:
 
     def heldout_records(self, limit: int) -> list[Record]:
         """At most `limit` held-out records, from each held-out unit in turn."""
-        turns = zip_longest(*(self.records[unit] for unit in self.heldout))
+        return self._in_turn(self.heldout, limit)
+
+    def canary_records(self, limit: int) -> list[Record]:
+        """At most `limit` records of the canary units, from each in turn."""
+        return self._in_turn(self.canaries, limit)
+
+    def _in_turn(self, units: tuple[str, ...], limit: int) -> list[Record]:
+        """At most `limit` records of these units."""
+        turns = zip_longest(*(self.records[unit] for unit in units))
         return list(islice((r for turn in turns for r in turn if r is not None), limit))
 
     def __repr__(self) -> str:

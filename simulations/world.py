@@ -13,6 +13,7 @@ there asks whether it runs here.
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import final
@@ -41,8 +42,8 @@ from fedserver.strategies import check_fit, load_strategy
 from fedserver.sums import make_sums
 from simulations.directory import RunDirectory
 from simulations.grid import MemoryGrid
-from simulations.institutions import SharedTrainer, Step, make_institution
-from simulations.outcome import HeldOut, own_states, results_of
+from simulations.institutions import SharedTrainer, Step, make_institution, require_files
+from simulations.outcome import CANARIES, HeldOut, own_states, results_of
 from simulations.results import Results
 from simulations.units import Units
 
@@ -70,6 +71,7 @@ class World:
         self._step = step or (lambda _name, _done, _steps: None)
         self._lock = threading.Lock()
         self._institutions: dict[str, Institution] = {}
+        self._datasets: dict[str, PrivateDataset] = {}
 
     @cached_property
     def units(self) -> Units:
@@ -101,10 +103,16 @@ class World:
         """
         if (same := self._same_data()) is not None:
             return same.datasets
-        task, tokens = load_task(self.scenario.task), self.scenario.max_tokens
-        return {
-            name: PrivateDataset.build(self.units.of_institution(name), task, self.base, tokens) for name in self.names
-        }
+        return {name: self.dataset(name) for name in self.names}
+
+    def dataset(self, name: str) -> PrivateDataset:
+        """One institution's dataset. A worker of Ray's makes those alone whose institutions it trains."""
+        if "datasets" in self.__dict__ or self._same_data() is not None:
+            return self.datasets[name]
+        if name not in self._datasets:
+            task, tokens = load_task(self.scenario.task), self.scenario.max_tokens
+            self._datasets[name] = PrivateDataset.build(self.units.of_institution(name), task, self.base, tokens)
+        return self._datasets[name]
 
     @cached_property
     def privacy(self) -> PrivacyPlan:
@@ -158,7 +166,7 @@ class World:
             sums=sums,
             rule=scenario.rule,
             server_optimiser=scenario.server_optimiser,
-            gate=scenario.gate,
+            gate=None if scenario.gate is None else replace(scenario.gate, records=CANARIES),
             widths=scenario.widths.choose(masked=sums is not None),
             ranks=tuple(sorted(scenario.ranks.items())),
             keeps=traits.keeps,
@@ -182,13 +190,14 @@ class World:
     def institution(self, name: str) -> Institution:
         """One institution, with a ledger file of its own."""
         if name not in self._institutions:
+            require_files(len(self.names))
             trainer = SharedTrainer(lambda: self.trainer, name, self._lock, self._step)
             self._institutions[name] = make_institution(
                 name,
                 self.run_directory,
                 self.privacy,
                 trainer,
-                lambda _plan: self.datasets[name],
+                lambda _plan: self.dataset(name),
                 members=self.names,
             )
         return self._institutions[name]

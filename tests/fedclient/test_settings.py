@@ -169,6 +169,7 @@ def test_no_unit_is_an_error_that_says_so(tmp_path: Path, toml: str) -> None:
         ('name = "hospital-a"', 'name = "a b/c"'),
         ('dataset = "admissions"', 'dataset = " "'),
         ('path = "smollm2-135m"', 'path = "x"\nmicro_batch = 0'),
+        ('path = "smollm2-135m"', 'path = "x"\nprocesses = 0'),
         ('path = "smollm2-135m"', 'path = "x"\ndtype = "float16"'),
         ('unit = "patient"', 'unit = "patient"\nformat = "xml"'),
         ("epsilon = 8", "epsilon = inf"),

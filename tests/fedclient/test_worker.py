@@ -1,7 +1,11 @@
-"""The worker process of a node, without its supervisor: what it says of the exchanges of a masked sum."""
+"""The worker process of a node, without its supervisor: masked sums, and a step shared with helper processes."""
 
 import json
+import os
+import signal
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +18,14 @@ from fedclient._worker import Event, Ready, Replied, Started, Stepped, Worker
 from fedclient.settings import NodeSettings
 from fedcore.adapter import AdapterSchema, AdapterState
 from fedcore.enrolment import CoordinatorCard
+from fedcore.errors import RoundError
 from fedcore.identity import PublicIdentity, SigningIdentity
 from fedcore.privacy.plan import PrivacyPlan
 from fedcore.privacy.units import PrivacyUnit
 from fedcore.round import Optimiser, RoundPlan
 from fedcore.secagg import Aggregator, Ask, Opened, Party, Terms
 from fedcore.sums import SumPlan
-from fedcore.wire import Envelope, Phase, SumAsk, read_reply_header, read_sum_reply, seal_plan, seal_sum
+from fedcore.wire import Envelope, Phase, SumAsk, read_refusal, read_reply_header, read_sum_reply, seal_plan, seal_sum
 from fedserver.pki import Authority
 from simulations.tiny import make_tiny_base
 
@@ -163,3 +168,60 @@ def test_a_worker_takes_part_in_a_masked_round_of_real_training(
     # What is left is the one update that was not nothing: noised, finite, within its bound.
     update = plan.sums.ring(parameters).decode(opened.total)
     assert 0 < np.linalg.norm(update) <= 101.0
+
+
+def test_a_worker_with_a_helper_answers_and_refuses_when_the_helper_is_gone(
+    settings: NodeSettings, coordinator: SigningIdentity, base: Path, tmp_path: Path
+) -> None:
+    schema = AdapterSchema.for_base(Base.load(base).card, rank=2, alpha=4, targets=("q_proj",))
+    plan = RoundPlan(
+        job_id="job",
+        round=1,
+        rounds=3,
+        task="medicine.record",
+        schema=schema,
+        state_digest=AdapterState.initial(schema, 7).digest,
+        seed=7,
+        strategy="frozen_a",
+        trains=("lora_B",),
+        carries=(),
+        cohort=("a",),
+        weight=1.0,
+        quorum=1,
+        deadline_s=TIMEOUT_S,
+        max_tokens=48,
+        optimiser=Optimiser(),
+        privacy=PRIVACY,
+    )
+    own = PublicIdentity(enrolment_request(settings).identity)
+    path = settings.files.settings
+    path.write_text(path.read_text().replace("processes = 1", "processes = 2"))
+    worker = Worker(NodeSettings.load(settings.files.directory), tmp_path)
+    try:
+        assert isinstance(worker.next(TIMEOUT_S), Ready)
+        *_, first = told(worker, seal_plan(plan, {}, coordinator))
+        assert isinstance(first, Replied)
+        read_reply_header(first.envelope, plan, "a", own)  # It is an update.
+        os.kill(helper_of(worker), signal.SIGKILL)
+        *_, second = told(worker, seal_plan(replace(plan, round=2), {}, coordinator))
+        assert isinstance(second, Replied)
+        assert read_refusal(second.envelope, replace(plan, round=2), "a", own) == RoundError.code
+        third = replace(plan, round=3)
+        *_, last = told(worker, seal_plan(third, {}, coordinator))
+        assert isinstance(last, Replied)
+        read_reply_header(last.envelope, third, "a", own)
+        helper = helper_of(worker)
+    finally:
+        worker.stop()
+    end = time.monotonic() + 10
+    while Path(f"/proc/{helper}").exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{helper}").exists()  # None outlives its worker.
+
+
+def helper_of(worker: Worker) -> int:
+    """The process that a worker started with a base of its own."""
+    pid = worker._process.pid
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    (found,) = [int(c) for c in children if b"spawn_main" in Path(f"/proc/{c}/cmdline").read_bytes()]
+    return found

@@ -16,11 +16,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.proto.fleet_pb2 import PullMessagesRequest
+from flwr.server.superlink.linkstate import in_memory_linkstate
 from flwr.serverapp import Grid
 from flwr.supercore.corestate import in_memory_corestate
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
-from fedclient.link import connect
+from fedclient.link import HEARTBEAT_S, connect
 from fedcore import frames
 from fedcore.errors import LinkError, TrustError
 from fedcore.identity import SigningIdentity
@@ -267,6 +268,21 @@ def test_message_that_is_taken_back_is_handed_to_nobody_and_an_answer_is_too_lat
 
     house.link.run(make_server_app(run))
     assert (heard, sent) == ([None], [False])
+
+
+def test_node_that_came_while_the_clock_was_ahead_is_not_there_for_hours(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as moved:
+        moved.setattr(in_memory_linkstate, "now", lambda: datetime.now(UTC) + timedelta(hours=3))
+        opened = connect(house.address, ca_pem=house.authority.pem, key=house.key)
+        link = opened.__enter__()
+    end = time.monotonic() + 10
+    while (until := house.link._state.get_node_info(node_ids=[link.node_id])[0].online_until) > time.time() + 3600:
+        assert time.monotonic() < end, "it would not be let in again for three hours"
+        time.sleep(0.1)
+    assert until <= time.time() + 2 * HEARTBEAT_S
+    opened.__exit__(None, None, None)
 
 
 def test_run_outlives_a_clock_that_jumps_ahead_and_back(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from flwr.app import Message
 
 from fedcore import canonical
 from fedcore.adapter import AdapterSchema, AdapterState, ModelCard
@@ -129,6 +130,49 @@ def test_silent_institution_is_late_and_the_round_ends_at_the_deadline(make_fede
     assert result.status == "completed"
     assert result.outcomes[0].dropped == {"c": "late"}
     assert 60 <= federation.time.now <= 61
+
+
+def test_reply_after_its_round_closed_is_refused_by_name_and_counts_nowhere(
+    make_federation: Callable[..., Any],
+) -> None:
+    """It says that it is of round 1, and would be signed well: only its time is wrong."""
+    federation = make_federation("a", "b", "c", rounds=2)
+    c, grid = federation.institutions["c"], federation.grid
+    c.value, kept, said = 0.04, [], []
+
+    def answer(envelope: Any) -> Any:
+        plan = c.plan(envelope)
+        if plan.round == 1:
+            kept.append((messages.pack(c.reply(plan)), grid._sent[str(grid._count)]))
+            return []
+        content, question = kept[0]
+        grid._replies.append(Message(content, reply_to=question))
+        return [messages.pack(c.reply(plan))]
+
+    federation.answers("c", answer)
+    result = federation.run(report=lambda progress: said.append(progress.stage))
+    first, second = result.outcomes
+    assert (first.contributors, first.dropped) == (("a", "b"), {"c": "late"})
+    assert (second.contributors, second.dropped) == (("a", "b", "c"), {})
+    assert said.count("refused a late reply of c to round 1") == 1
+    for array in result.state.part("lora_B").values():
+        np.testing.assert_allclose(array, 0.01 + 0.02, rtol=1e-6)
+
+
+def test_however_many_have_answered_only_a_few_replies_are_held_at_once(make_federation: Callable[..., Any]) -> None:
+    names = tuple(f"n{i:02}" for i in range(30))
+    federation = make_federation(*names, rounds=1)
+    pull, held = federation.grid.pull_messages, []
+
+    def counted(message_ids: Any) -> Any:
+        found = list(pull(message_ids))
+        held.append(len(found))
+        return found
+
+    federation.grid.pull_messages = counted
+    assert federation.run().outcomes[0].contributors == names
+    assert max(held) <= 8
+    assert sum(held) == 30
 
 
 def test_only_invited_institutions_are_asked(make_federation: Callable[..., Any]) -> None:

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from fedcore.errors import ConfigError, LinkError
 from simulations.benchmarks import dp_step, step_meters, step_methods
 from simulations.benchmarks.dp_step import StepBenchmark, StepRow, parse_shape
+from simulations.benchmarks.fold import FoldBenchmark, Row, measure
 from simulations.benchmarks.in_process import in_process_rounds
 from simulations.benchmarks.processes import Processes, program
 from simulations.benchmarks.round import overhead
@@ -257,3 +258,43 @@ def test_a_masked_sum_is_measured_beside_flower_s_on_the_same_work() -> None:
         assert row["flower_bytes_per_party"] > row["bytes_per_party"]
     with pytest.raises(ConfigError, match="--parties"):
         CliRunner().invoke(bench, ["secagg", "--parties", "two"], catch_exceptions=False)
+
+
+def test_folding_is_measured_in_processes_of_their_own() -> None:
+    done = CliRunner().invoke(bench, ["fold", "--quick", "--json"])
+    assert done.exit_code == 0, done.output
+    value = json.loads(done.stdout)
+    assert [(r["institutions"], r["parameters"]) for r in value["rows"]] == [(2, 5000), (8, 5000)]
+    assert set(value) == {"rows", "memory_ratio", "seconds_growth", "seconds_per_institution", "wall_s"}
+    for row in value["rows"]:
+        assert 0 < row["seconds"] < value["wall_s"]
+        assert row["cpu_s"] > 0
+        assert row["seconds_per_institution"] == pytest.approx(row["seconds"] / row["institutions"], abs=1e-5)
+        assert row["peak_mib"] is None or 0 < row["peak_mib"] < row["peak_absolute_mib"]
+
+
+def test_growth_is_judged_where_it_is_worst() -> None:
+    def row(institutions: int, parameters: int, seconds: float, peak: float | None) -> Row:
+        return Row(
+            institutions=institutions,
+            parameters=parameters,
+            seconds=seconds,
+            cpu_s=seconds,
+            peak_mib=peak,
+            peak_absolute_mib=peak,
+        )
+
+    rows = (row(1000, 5, 200.0, 14.0), row(10, 5, 2.0, 10.0), row(10, 50, 1.0, 10.0), row(1000, 50, 1000.0, 11.0))
+    found = FoldBenchmark(rows=rows, wall_s=1.0).to_dict()
+    assert found["memory_ratio"] == 1.4
+    assert found["seconds_growth"] == 1.5
+    assert found["seconds_per_institution"] == {"5": 0.2, "50": 1.0}
+    unknown = FoldBenchmark(rows=(*rows, row(1, 5, 1.0, None)), wall_s=1.0)
+    assert unknown.memory_ratio is None
+    assert FoldBenchmark(rows=rows[:1], wall_s=1.0).seconds_growth is None
+
+
+def test_a_process_that_ends_early_fails_the_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(LinkError, match="ended early"):
+        measure((2,), (500,), lambda done, total, words: None)

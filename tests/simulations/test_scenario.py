@@ -7,9 +7,9 @@ import pytest
 
 from fedcore.errors import ConfigError, InvalidPlan, NoPrivacyUnit
 from fedcore.privacy.plan import PrivacyPlan
-from simulations.scenario import Scenario, load, named
+from simulations.scenario import RaySettings, Scenario, load, named
 
-SHIPPED = ("quickstart", "medicine-record", "finance-report", "joint-step")
+SHIPPED = ("quickstart", "medicine-record", "finance-report", "joint-step", "two-hundred")
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -133,3 +133,10 @@ def test_the_digest_changes_with_every_field_but_the_backend() -> None:
     assert len(digests) == 5
     assert scenario.digest("other") != scenario.digest("r")
     assert dataclasses.replace(scenario, backend="ray").digest("r") == scenario.digest("r")
+    assert dataclasses.replace(scenario, ray=RaySettings(cpus=0.5)).digest("r") == scenario.digest("r")
+
+
+@pytest.mark.parametrize("bad", [{"cpus": 0.0}, {"gpus": -1.0}, {"cpus": float("nan")}])
+def test_an_impossible_share_of_a_machine_is_refused(bad: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=r"\[ray\]"):
+        RaySettings(**bad)

@@ -2,7 +2,10 @@
 
 import dataclasses
 import json
+import resource
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +13,14 @@ import pytest
 
 from domains.medicine import synthetic
 from fedcore.errors import ConfigError, Interrupted, RecordError
-from fedcore.folding import DEFAULT_WIDTHS, WidthSettings
+from fedcore.folding import DEFAULT_WIDTHS, Gate, WidthSettings
 from fedcore.privacy import accounting
 from fedcore.round import Completed
 from fedserver.progress import Progress
 from fedserver.store import Store
 from simulations import results as files
 from simulations.directory import RunDirectory
+from simulations.institutions import require_files
 from simulations.scenario import RecordsSettings, Scenario, SplitSettings
 from simulations.world import World
 
@@ -63,6 +67,33 @@ def test_nobody_trains_on_heldout_units(tmp_path: Path, quickstart: Quickstart, 
     assert len(held) == 2
     assert not held & set(trained)
     assert len(trained) == len(set(trained))
+
+
+def test_a_gate_looks_at_units_that_nobody_holds_and_that_the_loss_does_not_see(
+    tmp_path: Path, quickstart: Quickstart, prepare: Prepare
+) -> None:
+    plain = quickstart(steps_per_round=1)
+    gated = dataclasses.replace(
+        plain,
+        records=dataclasses.replace(plain.records, canary_units=3),
+        gate=Gate(records="whatever", largest_rise=1.0),
+    )
+    world = World(prepare(tmp_path / "run", gated))
+    canaries, held = set(world.units.canaries), set(world.units.heldout)
+    assert len(canaries) == 3
+    assert not canaries & (held | {u for units in world.units.split.values() for u in units})
+    assert world.units.heldout == World(prepare(tmp_path / "plain", plain)).units.heldout
+    value = files.write(world.run())
+    assert value["status"] == "completed"
+    for line in value["per_round"]:
+        assert line["canary_loss"] > 0
+        assert line["canary_loss"] != line["loss"], "measured on other records"
+        assert line["quarantined"] is None
+
+
+def test_a_gate_without_canary_units_is_refused(quickstart: Quickstart) -> None:
+    with pytest.raises(ConfigError, match="canary_units"):
+        dataclasses.replace(quickstart(), gate=Gate(records="whatever", largest_rise=1.0))
 
 
 def test_without_noise_the_heldout_loss_falls_and_everything_is_marked(
@@ -205,11 +236,64 @@ def test_missing_records_are_refused(tmp_path: Path, quickstart: Quickstart, pre
         prepare(tmp_path / "run", quickstart(), records=tmp_path / "none.jsonl")
 
 
+def test_a_worker_makes_the_datasets_of_its_institutions_alone(
+    tmp_path: Path, quickstart: Quickstart, prepare: Prepare
+) -> None:
+    run = prepare(tmp_path / "run", quickstart())
+    worker, whole = World(run), World(run)
+    name = worker.names[1]
+    assert worker.dataset(name).units == whole.datasets[name].units
+    assert worker.dataset(name) is worker.dataset(name)
+    assert list(worker._datasets) == [name]
+    assert worker.datasets.keys() == whole.datasets.keys()  # And all of them when it is asked.
+    assert worker.datasets[name] is worker.dataset(name)
+
+
+def test_more_institutions_than_files_are_refused_and_a_low_limit_is_raised() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert before[1] != resource.RLIM_INFINITY
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (300, before[1]))
+        require_files(3)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 300
+        require_files(100)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= 100 * 3 + 100
+        with pytest.raises(ConfigError, match="too few files"):
+            require_files(before[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_ledger_on_a_shared_disk_goes_on_with_one_that_was_not(
+    tmp_path: Path, quickstart: Quickstart, prepare: Prepare
+) -> None:
+    """A run begun in one process and ended on Ray: the file has no write-ahead log from then on."""
+    memory = prepare(tmp_path / "run", quickstart(rounds=1))
+    first = World(memory)
+    assert first.run().status == "completed"
+    name = first.names[0]
+    for institution in first._institutions.values():
+        institution.ledger.close()
+    path = memory.ledger(name)
+    shared = World(dataclasses.replace(memory, scenario=dataclasses.replace(memory.scenario, backend="ray")))
+    ledger = shared.institution(name).ledger
+    assert ledger.account().epsilon > 0
+    assert not path.with_name(path.name + "-wal").exists()
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+
+
 @pytest.mark.slow
 def test_ray_gives_what_one_process_gives(tmp_path: Path, quickstart: Quickstart, prepare: Prepare) -> None:
-    scenario = quickstart()
+    """Many more institutions than workers: each worker serves several, and one institution meets several workers."""
+    scenario = dataclasses.replace(
+        quickstart(),
+        split=SplitSettings(kind="iid", institutions=24),
+        records=RecordsSettings(unit="patient", synthetic="medicine", units_per_site=17, heldout_units=3),
+    )
     here = World(prepare(tmp_path / "memory", scenario)).run()
     there = World(prepare(tmp_path / "ray", dataclasses.replace(scenario, backend="ray"))).run()
     assert there.backend == "ray"
+    assert len(there.institutions) == 24
     assert there.loss_released == pytest.approx(here.loss_released, abs=1e-5)
     assert [i.epsilon_spent for i in there.institutions] == [i.epsilon_spent for i in here.institutions]
