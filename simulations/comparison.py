@@ -18,7 +18,7 @@ from typing import Any
 from fedcore import canonical
 from fedcore.errors import ConfigError, QuorumLost
 from fedserver.progress import Progress
-from simulations import noise_arms
+from simulations import noise_arms, strategy_arms
 from simulations import results as files
 from simulations.arms import Arm, Found
 from simulations.directory import RunDirectory, records_digest
@@ -51,6 +51,9 @@ class Kind:
 
 _KINDS: Mapping[str, Kind] = {
     "noise": Kind(arms=noise_arms.arms, rows=noise_arms.rows, text=noise_arms.text, draw=noise_arms.draw),
+    "strategies": Kind(
+        arms=strategy_arms.arms, rows=strategy_arms.rows, text=strategy_arms.text, draw=strategy_arms.draw
+    ),
 }
 
 

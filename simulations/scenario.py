@@ -181,19 +181,26 @@ class ComparisonSettings:
     """Several ways to run one scenario, side by side; see `simulations.comparison`.
 
     Args:
-        kind: What is compared. "noise": whose noise a step carries, at the same epsilon.
+        kind: What is compared. "noise": whose noise a step carries, at the same epsilon. "strategies": each strategy,
+            on even and on skewed institutions.
         epsilons: The ways are compared at each of them.
         repetitions: Runs of each way, which differ in samples and noise alone; losses are their means.
         local_steps: Steps between two averages where a way trains by local steps; the number of steps in all
             stays that of the scenario.
+        strategies: Of kind "strategies": which; none named means all.
+        rates: Of kind "strategies": learning rates of those that need another than the scenario's.
+        ranks: Of kind "strategies": the institutions' ranks, in turn, for strategies that take different ones.
     Raises:
         ConfigError: A number is out of range.
     """
 
-    kind: Literal["noise"]
+    kind: Literal["noise", "strategies"]
     epsilons: tuple[float, ...]
     repetitions: int = 3
     local_steps: int = 1
+    strategies: tuple[str, ...] = ()
+    rates: dict[str, float] = field(default_factory=dict)
+    ranks: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.epsilons or not all(0 < e < float("inf") for e in self.epsilons):
