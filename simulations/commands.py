@@ -171,7 +171,7 @@ def secagg_command(
 ) -> None:
     """CPU seconds and bytes that a masked sum costs one party, beside Flower's SecAgg+ on the same work.
 
-    Takes about ten minutes with its defaults, most of it for 256 parties.
+    Takes a minute or two with its defaults, most of it for 256 parties.
     """
     from simulations.benchmarks.secagg import measure
 
