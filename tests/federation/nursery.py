@@ -123,10 +123,20 @@ def _session(pid: int) -> int:
 
 
 def _serve(base: Path) -> None:
-    """Answer requests from standard input until it closes."""
+    """Answer requests until nobody is there to ask; then end every child."""
     _warm(base)
-    answers, sys.stdout = sys.stdout, sys.stderr
     ends: dict[int, int | None] = {}
+    try:
+        _answer(ends)
+    except BrokenPipeError:
+        pass  # Whoever asked was killed before the answer.
+    finally:
+        _end_all(ends)
+
+
+def _answer(ends: dict[int, int | None]) -> None:
+    """Answer requests from standard input until it closes."""
+    answers, sys.stdout = sys.stdout, sys.stderr
     selector = selectors.DefaultSelector()
     selector.register(0, selectors.EVENT_READ)
     _tell(answers, {})
@@ -137,7 +147,6 @@ def _serve(base: Path) -> None:
             if key.fd == 0 and data:
                 waiting += data
             elif key.fd == 0:
-                _end_all(ends)
                 return
             elif data:
                 os.write(key.data, data)
@@ -151,7 +160,7 @@ def _serve(base: Path) -> None:
             if request["op"] == "poll":
                 _tell(answers, {"code": _poll(ends, request["pid"])})
             else:
-                pid, output = _fork(request, answers.fileno(), selector)
+                pid, output = _fork(request)
                 ends[pid] = None
                 log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
                 selector.register(output, selectors.EVENT_READ, log)
@@ -178,7 +187,7 @@ def _warm(base: Path) -> None:
     gc.freeze()
 
 
-def _fork(request: dict[str, Any], answers: int, selector: selectors.BaseSelector) -> tuple[int, int]:
+def _fork(request: dict[str, Any]) -> tuple[int, int]:
     """Start a child; returns its pid and the pipe with what it prints."""
     near, far = os.pipe()
     pid = os.fork()
