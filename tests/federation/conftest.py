@@ -45,6 +45,11 @@ rank = 2
 alpha = 4
 targets = ["q_proj"]
 
+# The state that nodes are sent is the coordinator's own, so that plans can be held against outcomes.
+[widths]
+up = "float32"
+down = "float32"
+
 [privacy]
 unit = "patient"
 sampling_rate = 0.25
