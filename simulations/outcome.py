@@ -18,6 +18,7 @@ from fedcore.round import Completed, JobPlan
 from fedserver.progress import JobResult
 from fedserver.strategies import load_strategy
 from fedserver.sum_forecast import parameters_of
+from simulations.backdoor import success
 from simulations.directory import RunDirectory
 from simulations.results import InstitutionLine, Results, RoundLine
 from simulations.units import Units
@@ -101,23 +102,35 @@ class HeldOut:
 
     def loss(self, state: AdapterState | None, *, task: str, records: Path, limit: int, max_tokens: int) -> float:
         """Mean loss over at most `limit` held-out records; `records` names no file, as the units are here."""
-        base = self._base
-        if not self._encoded:
-            self._encoded = [
-                base.encode(e.prompt, e.target, max_tokens, label=e.label)
-                for record in self._units.heldout_records(limit)
-                for e in load_task(task).examples(record.fields, unit=record.unit)
-            ]
+        base, encoded = self._base, self._examples(task, limit, max_tokens)
         states = () if state is None else self._own(state)
         with self._lock:
             if state is None:
-                return mean_loss(base, None, self._encoded)
+                return mean_loss(base, None, encoded)
             losses = []
             for each in states:
                 adapted = base.adapt(each.schema, ())
                 adapted.load(each)
-                losses.append(mean_loss(base, adapted, self._encoded))
+                losses.append(mean_loss(base, adapted, encoded))
             return math.fsum(losses) / len(losses)
+
+    def backdoor(self, state: AdapterState, job: JobPlan, *, limit: int) -> float:
+        """How often a backdoor's phrase brings its answer about, in [0, 1]; see `simulations.backdoor`."""
+        encoded = self._examples(job.task, limit, job.max_tokens)
+        with self._lock:
+            adapted = self._base.adapt(state.schema, ())
+            adapted.load(state)
+            return success(self._base, adapted, encoded)
+
+    def _examples(self, task: str, limit: int, max_tokens: int) -> list[Encoded]:
+        """The held-out records as examples, made once."""
+        if not self._encoded:
+            self._encoded = [
+                self._base.encode(e.prompt, e.target, max_tokens, label=e.label)
+                for record in self._units.heldout_records(limit)
+                for e in load_task(task).examples(record.fields, unit=record.unit)
+            ]
+        return self._encoded
 
 
 def own_states(

@@ -31,10 +31,13 @@ from fedcore.privacy.units import PrivacyUnit, Relation
 from fedcore.round import Optimiser
 from fedserver.strategies import DEFAULT
 from fedserver.sums import SecureSumSettings
+from simulations.compared import ATTACKS, AttackSettings, ComparisonSettings
 
 __all__ = [
+    "ATTACKS",
     "UNSAFE_SEEDED",
     "AdapterSettings",
+    "AttackSettings",
     "ComparisonSettings",
     "EvaluationSettings",
     "PrivacySettings",
@@ -155,34 +158,6 @@ class EvaluationSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ComparisonSettings:
-    """Several ways to run one scenario, side by side; see `simulations.comparison`.
-
-    Args:
-        kind: What is compared. "noise": whose noise a step carries, at the same epsilon.
-        epsilons: The ways are compared at each of them.
-        repetitions: Runs of each way, which differ in samples and noise alone; losses are their means.
-        local_steps: Steps between two averages where a way trains by local steps; the number of steps in all
-            stays that of the scenario.
-    Raises:
-        ConfigError: A number is out of range.
-    """
-
-    kind: Literal["noise"]
-    epsilons: tuple[float, ...]
-    repetitions: int = 3
-    local_steps: int = 1
-
-    def __post_init__(self) -> None:
-        if not self.epsilons or not all(0 < e < float("inf") for e in self.epsilons):
-            raise ConfigError("[comparison] epsilons must be numbers above 0", expected="such as [1, 3, 8]")
-        if len(set(self.epsilons)) != len(self.epsilons):
-            raise ConfigError("[comparison] epsilons holds a number twice")
-        if self.repetitions < 1 or self.local_steps < 1:
-            raise ConfigError("[comparison] repetitions and local_steps must be at least 1")
-
-
-@dataclass(frozen=True, kw_only=True)
 class Scenario:
     """A simulated federation.
 
@@ -194,6 +169,7 @@ class Scenario:
         comparison: Where it is given, the scenario is run in several ways instead of once.
         rule, server_optimiser, gate, widths: As in a job. The gate's canary examples are held-out units.
         ranks: Institution -> rank, as in a job.
+        attack: Where it is given, some institutions are bad.
     Raises:
         ConfigError: A field is out of range, or two do not fit each other.
     """
@@ -222,12 +198,15 @@ class Scenario:
     gate: Gate | None = None
     widths: WidthSettings = field(default_factory=WidthSettings)
     ranks: dict[str, int] = field(default_factory=dict)
+    attack: AttackSettings | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise ConfigError(f"the scenario name {self.name!r} cannot be used", expected="letters, digits, '.-_'")
         if self.rounds < 1 or self.quorum < 0 or self.evaluation.examples < 1:
             raise ConfigError("scenario: rounds and evaluation.examples must be at least 1, quorum at least 0")
+        if self.attack is not None and self.secure_sums is not None:
+            raise ConfigError("attacks are simulated on visible updates", do="leave [attack] or [secure_sums] out")
         shared = self.privacy.honest_minimum is not None
         if shared and not (self.joint and self.secure_sums is not None):
             raise ConfigError(
