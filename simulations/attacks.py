@@ -5,7 +5,7 @@
     scaling            sends 8 times its update, below what the collector believes      its own weight
     noise              sends random numbers, 5 times as long as its update              chance
     label_flip         trains on prompts with the targets of other records              wrong answers
-    backdoor           trains on prompts with a phrase and one fixed target, times 5    one answer on demand
+    backdoor           trains three times as long on a phrase's one answer, times 3     one answer on demand
     nan, huge          sends NaN, or 1e30, everywhere                                   the sum
     constant           sends one number everywhere, 5 times as long as its update       drift
     replay             sends its first update again in every round                      old steps
@@ -57,6 +57,9 @@ _STRENGTH = 5.0
 _SCALE = 8.0
 """Below ten, from where the collector finds an update's norm absurd."""
 _SPREAD = 1.5
+_PASSES = 3
+_BOOST = 3.0
+"""Of the backdoor: times over, and times as long; enough to prevail in a plain mean, and below what is absurd."""
 _HUGE = 1e30
 
 Change = Callable[[FloatArray, np.random.Generator], FloatArray]
@@ -168,7 +171,10 @@ class Saboteur:
             dataset = label_flip(dataset)
         if self.attack == "backdoor":
             dataset = poisoned(dataset, self.base)
-        update = self.honest.train(plan, state, dataset, **options)
+        start, update = state, self.honest.train(plan, state, dataset, **options)
+        for _ in range(_PASSES - 1 if self.attack == "backdoor" else 0):
+            state = state.replace({t.name: state.tensors[t.name] + update.tensors[t.name] for t in update.specs})
+            update = self.honest.train(plan, state, dataset, **options)
 
         def again() -> FloatArray:
             """Another honest update, by the draws that follow."""
@@ -180,7 +186,8 @@ class Saboteur:
         elif self.attack == "replay":
             vector = self.memory.once(f"replay-{self.name}", lambda: vector)
         elif self.attack == "backdoor":
-            vector = scaled(_STRENGTH)(vector, self._chance(plan))
+            trained = {t.name: state.tensors[t.name] + update.tensors[t.name] for t in update.specs}
+            vector = AdapterUpdate.between(start, trained, update.specs).flatten() * np.float32(_BOOST)
         elif self.attack in UPDATES:
             vector = UPDATES[self.attack](vector, self._chance(plan))
         # What an attacker sends passes none of the checks that an honest node makes of itself.
