@@ -19,11 +19,13 @@ class Arm:
         way: A word, such as "shared".
         epsilon: That it is run at; None without noise.
         scenario: An ordinary one, which compares nothing.
+        paired: Whether runs of one number draw the same samples and noise in all arms, where draws are seeded.
     """
 
     way: str
     epsilon: float | None
     scenario: Scenario
+    paired: bool = False
 
     @property
     def label(self) -> str:
@@ -32,7 +34,8 @@ class Arm:
 
     def repetition(self, number: int) -> Scenario:
         """The scenario of one run: its name alone is another, and with it every seeded draw."""
-        return dataclasses.replace(self.scenario, name=f"{self.scenario.name[:24]}.{self.label}.{number}")
+        label = "" if self.paired else f".{self.label}"
+        return dataclasses.replace(self.scenario, name=f"{self.scenario.name[:24]}{label}.{number}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from typing import Any
 from fedcore import canonical
 from fedcore.errors import ConfigError, QuorumLost
 from fedserver.progress import Progress
-from simulations import noise_arms, strategy_arms
+from simulations import noise_arms, poison_arms, strategy_arms
 from simulations import results as files
 from simulations.arms import Arm, Found
 from simulations.directory import RunDirectory, records_digest
@@ -41,18 +41,27 @@ class Kind:
         rows: The scenario and what was found -> the table, as JSON values.
         text: The same as lines of Markdown.
         draw: The same as a picture.
+        summary: The scenario and the table -> what follows from it, as further keys.
     """
 
     arms: Callable[[Scenario, int], tuple[Arm, ...]]
     rows: Callable[[Scenario, Sequence[Found]], list[dict[str, Any]]]
     text: Callable[[Mapping[str, Any]], list[str]]
     draw: Callable[[Mapping[str, Any], Path], None]
+    summary: Callable[[Scenario, list[dict[str, Any]]], dict[str, Any]] = lambda _scenario, _rows: {}
 
 
 _KINDS: Mapping[str, Kind] = {
     "noise": Kind(arms=noise_arms.arms, rows=noise_arms.rows, text=noise_arms.text, draw=noise_arms.draw),
     "strategies": Kind(
         arms=strategy_arms.arms, rows=strategy_arms.rows, text=strategy_arms.text, draw=strategy_arms.draw
+    ),
+    "poisoning": Kind(
+        arms=poison_arms.arms,
+        rows=poison_arms.rows,
+        text=poison_arms.text,
+        draw=poison_arms.draw,
+        summary=poison_arms.summary,
     ),
 }
 
@@ -173,7 +182,7 @@ def _write(
 ) -> dict[str, Any]:
     """Put everything together and write it, the JSON last: where it stands, the others do."""
     first = found[0].runs[0]
-    asked = scenario.comparison
+    asked, rows = scenario.comparison, kind.rows(scenario, found)
     value: dict[str, Any] = {
         "scenario": scenario.name,
         "digest": digest,
@@ -197,7 +206,8 @@ def _write(
         "seed": scenario.seed,
         "repetitions": 1 if asked is None else asked.repetitions,
         "loss_base": first["loss_base"],
-        "rows": kind.rows(scenario, found),
+        "rows": rows,
+        **kind.summary(scenario, rows),
         "arms": [_arm(f) for f in found],
         "unsafe": sorted({mark for f in found for mark in f.arm.scenario.unsafe}),
         "seconds": round(sum(run["seconds"] for f in found for run in f.runs), 1),

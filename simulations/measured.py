@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from fedcore.errors import ConfigError
-from simulations import noise_arms
+from simulations import noise_arms, poison_arms
 
 __all__ = ["MEASURED", "PAGES", "Measured", "form", "kept", "main", "render"]
 
@@ -129,6 +129,11 @@ def _joint_step(value: Json) -> Iterator[str]:
     yield from noise_arms.text(value)
 
 
+def _poisoning(value: Json) -> Iterator[str]:
+    """As `concordat simulate` prints it."""
+    yield from poison_arms.text(value)
+
+
 MEASURED: Mapping[str, Measured] = {
     "dp-step": Measured(command=("bench", "dp-step", "--json"), table=_steps),
     "audit-white-box": Measured(command=("privacy", "audit", "white-box", "--json"), table=_white_box),
@@ -142,6 +147,9 @@ MEASURED: Mapping[str, Measured] = {
     ),
     "joint-step": Measured(
         command=("simulate", "simulations/scenarios/joint-step.toml", "--fresh", "--json"), table=_joint_step
+    ),
+    "poisoning": Measured(
+        command=("simulate", "simulations/scenarios/poisoning.toml", "--fresh", "--json"), table=_poisoning
     ),
 }
 

@@ -18,6 +18,7 @@ from fedcore.round import Completed, JobPlan
 from fedserver.progress import JobResult
 from fedserver.strategies import load_strategy
 from fedserver.sum_forecast import parameters_of
+from simulations.backdoor import success
 from simulations.directory import RunDirectory
 from simulations.results import InstitutionLine, Results, RoundLine
 from simulations.units import Units
@@ -109,14 +110,7 @@ class HeldOut:
 
         No file is read: the units are here.
         """
-        base, canary = self._base, str(records) == CANARIES
-        if (canary, limit) not in self._encoded:
-            self._encoded[canary, limit] = [
-                base.encode(e.prompt, e.target, max_tokens, label=e.label)
-                for record in (self._units.canary_records if canary else self._units.heldout_records)(limit)
-                for e in load_task(task).examples(record.fields, unit=record.unit)
-            ]
-        encoded = self._encoded[canary, limit]
+        base, encoded = self._base, self._examples(task, limit, max_tokens, canary=str(records) == CANARIES)
         states = () if state is None else self._own(state)
         with self._lock:
             if state is None:
@@ -127,6 +121,24 @@ class HeldOut:
                 adapted.load(each)
                 losses.append(mean_loss(base, adapted, encoded))
             return math.fsum(losses) / len(losses)
+
+    def backdoor(self, state: AdapterState, job: JobPlan, *, limit: int) -> float:
+        """How often a backdoor's phrase brings its answer about, in [0, 1]; see `simulations.backdoor`."""
+        encoded = self._examples(job.task, limit, job.max_tokens)
+        with self._lock:
+            adapted = self._base.adapt(state.schema, ())
+            adapted.load(state)
+            return success(self._base, adapted, encoded)
+
+    def _examples(self, task: str, limit: int, max_tokens: int, *, canary: bool = False) -> list[Encoded]:
+        """The held-out or the canary records as examples, made once."""
+        if (canary, limit) not in self._encoded:
+            self._encoded[canary, limit] = [
+                self._base.encode(e.prompt, e.target, max_tokens, label=e.label)
+                for record in (self._units.canary_records if canary else self._units.heldout_records)(limit)
+                for e in load_task(task).examples(record.fields, unit=record.unit)
+            ]
+        return self._encoded[canary, limit]
 
 
 def own_states(

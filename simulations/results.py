@@ -70,7 +70,8 @@ class Results:
 
     `status` is "completed", or else why it was abandoned. `loss_base` and `loss_released` are measured on
     the held-out units. `noise_std` is the standard deviation, in each number, of the noise in a step averaged over
-    all institutions; with `secure_sums` (None without masks), of the noise as the ring holds it.
+    all institutions; with `secure_sums` (None without masks), of the noise as the ring holds it. `backdoor_success` is
+    measured where the scenario names an attack: see `simulations.backdoor`.
     """
 
     scenario: str
@@ -95,6 +96,7 @@ class Results:
     per_round: tuple[RoundLine, ...]
     seconds: float
     out: Path
+    backdoor_success: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON value."""

@@ -31,10 +31,13 @@ from fedcore.privacy.units import PrivacyUnit, Relation
 from fedcore.round import Optimiser
 from fedserver.strategies import DEFAULT
 from fedserver.sums import SecureSumSettings
+from simulations.compared import ATTACKS, AttackSettings, ComparisonSettings
 
 __all__ = [
+    "ATTACKS",
     "UNSAFE_SEEDED",
     "AdapterSettings",
+    "AttackSettings",
     "ComparisonSettings",
     "EvaluationSettings",
     "PrivacySettings",
@@ -177,41 +180,6 @@ class RaySettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ComparisonSettings:
-    """Several ways to run one scenario, side by side; see `simulations.comparison`.
-
-    Args:
-        kind: What is compared. "noise": whose noise a step carries, at the same epsilon. "strategies": each strategy,
-            on even and on skewed institutions.
-        epsilons: The ways are compared at each of them.
-        repetitions: Runs of each way, which differ in samples and noise alone; losses are their means.
-        local_steps: Steps between two averages where a way trains by local steps; the number of steps in all
-            stays that of the scenario.
-        strategies: Of kind "strategies": which; none named means all.
-        rates: Of kind "strategies": learning rates of those that need another than the scenario's.
-        ranks: Of kind "strategies": the institutions' ranks, in turn, for strategies that take different ones.
-    Raises:
-        ConfigError: A number is out of range.
-    """
-
-    kind: Literal["noise", "strategies"]
-    epsilons: tuple[float, ...]
-    repetitions: int = 3
-    local_steps: int = 1
-    strategies: tuple[str, ...] = ()
-    rates: dict[str, float] = field(default_factory=dict)
-    ranks: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not self.epsilons or not all(0 < e < float("inf") for e in self.epsilons):
-            raise ConfigError("[comparison] epsilons must be numbers above 0", expected="such as [1, 3, 8]")
-        if len(set(self.epsilons)) != len(self.epsilons):
-            raise ConfigError("[comparison] epsilons holds a number twice")
-        if self.repetitions < 1 or self.local_steps < 1:
-            raise ConfigError("[comparison] repetitions and local_steps must be at least 1")
-
-
-@dataclass(frozen=True, kw_only=True)
 class Scenario:
     """A simulated federation.
 
@@ -224,6 +192,7 @@ class Scenario:
         rule, server_optimiser, gate, widths: As in a job. The gate's canary examples are those of the canary units,
             whatever its `records` name.
         ranks: Institution -> rank, as in a job.
+        attack: Where it is given, some institutions are bad.
     Raises:
         ConfigError: A field is out of range, or two do not fit each other.
     """
@@ -253,6 +222,7 @@ class Scenario:
     gate: Gate | None = None
     widths: WidthSettings = field(default_factory=WidthSettings)
     ranks: dict[str, int] = field(default_factory=dict)
+    attack: AttackSettings | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -261,6 +231,8 @@ class Scenario:
             raise ConfigError("scenario: rounds and evaluation.examples must be at least 1, quorum at least 0")
         if self.gate is not None and not self.records.canary_units:
             raise ConfigError("a gate needs units to look at", do="set [records] canary_units, or leave [gate] out")
+        if self.attack is not None and self.secure_sums is not None:
+            raise ConfigError("attacks are simulated on visible updates", do="leave [attack] or [secure_sums] out")
         shared = self.privacy.honest_minimum is not None
         if shared and not (self.joint and self.secure_sums is not None):
             raise ConfigError(

@@ -27,7 +27,7 @@ from domains.language import Base
 from fedclient.app import make_client_app
 from fedclient.dataset import PrivateDataset
 from fedclient.model import Trainer
-from fedclient.session import Institution
+from fedclient.session import Institution, TrainerLike
 from fedcore.adapter import AdapterSchema
 from fedcore.errors import ConfigError, LinkError
 from fedcore.identity import SigningIdentity
@@ -40,6 +40,7 @@ from fedserver.progress import Clock, Progress
 from fedserver.store import Store
 from fedserver.strategies import check_fit, load_strategy
 from fedserver.sums import make_sums
+from simulations.attacks import Memory, Saboteur
 from simulations.directory import RunDirectory
 from simulations.grid import MemoryGrid
 from simulations.institutions import SharedTrainer, Step, make_institution, require_files
@@ -191,7 +192,8 @@ class World:
         """One institution, with a ledger file of its own."""
         if name not in self._institutions:
             require_files(len(self.names))
-            trainer = SharedTrainer(lambda: self.trainer, name, self._lock, self._step)
+            shared = SharedTrainer(lambda: self.trainer, name, self._lock, self._step)
+            trainer: TrainerLike = self._bad(name, shared) if name in self.bad else shared
             self._institutions[name] = make_institution(
                 name,
                 self.run_directory,
@@ -201,6 +203,18 @@ class World:
                 members=self.names,
             )
         return self._institutions[name]
+
+    @property
+    def bad(self) -> tuple[str, ...]:
+        """The institutions that attack."""
+        attack = self.scenario.attack
+        return self.names[len(self.names) - attack.bad :] if attack and attack.bad else ()
+
+    def _bad(self, name: str, honest: SharedTrainer) -> Saboteur:
+        """A trainer in bad hands."""
+        attack = "none" if self.scenario.attack is None else self.scenario.attack.name
+        memory = Memory(self.run_directory.out / "attack")
+        return Saboteur(attack=attack, name=name, honest=honest, memory=memory, seed=self.scenario.seed)
 
     def members(self, grid: Grid) -> Mapping[int, Member]:
         """Ask the nodes which institution each is.
@@ -273,14 +287,13 @@ class World:
                 raise ConfigError(
                     f"{directory.out} holds a run on another base model or code version", do="run again with --fresh"
                 )
+            heldout = HeldOut(self.base, self.units, self._lock, own=partial(own_states, directory, job, self.names))
             coordinator = Coordinator(
                 job,
                 store,
                 SigningIdentity.load(directory.coordinator_key),
                 lambda: members,
-                evaluator=HeldOut(
-                    self.base, self.units, self._lock, own=partial(own_states, directory, job, self.names)
-                ),
+                evaluator=heldout,
                 report=report,
                 clock=Clock(poll_s=_POLL_S),
                 stopped=stopped,
@@ -288,9 +301,13 @@ class World:
             result = coordinator.run(grid)
             if result.status == "completed":
                 store.complete_job(job.job_id, release=None)
+            backdoor = None
+            if self.scenario.attack is not None:
+                evaluation = self.scenario.evaluation.examples
+                backdoor = heldout.backdoor(store.checkpoint(job)[1], job, limit=evaluation)
         finally:
             store.close()
-        return results_of(self, result, forecast)
+        return replace(results_of(self, result, forecast), backdoor_success=backdoor)
 
     def _same_data(self) -> "World | None":
         """The world whose units are these, tokenised for this task too."""

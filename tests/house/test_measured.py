@@ -29,6 +29,13 @@ def test_what_was_measured_meets_the_goals() -> None:
     for row in joint["rows"]:
         assert row["shared"] <= 1.02 * row["pooled"]
         assert row["shared"] < row["local"]
+    poisoning = kept("poisoning")
+    assert len(poisoning["rows"]) == 77
+    for row in poisoning["rows"]:
+        if row["rule"] == poisoning["recommended"]:
+            assert row["clean_loss_lost"] <= 0.02
+            assert abs(row["backdoor_gap"]) <= 5
+    assert max(row["backdoor_gap"] for row in poisoning["rows"] if row["rule"] == "mean") > 50
     certificate = kept("certificate")
     assert certificate["verified"] is True
     assert certificate["unattested"] == []
