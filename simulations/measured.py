@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from fedcore.errors import ConfigError
-from simulations import noise_arms, poison_arms
+from simulations import noise_arms, poison_arms, strategy_arms
 
 __all__ = ["MEASURED", "PAGES", "Measured", "form", "kept", "main", "render"]
 
@@ -134,6 +134,11 @@ def _poisoning(value: Json) -> Iterator[str]:
     yield from poison_arms.text(value)
 
 
+def _strategies(value: Json) -> Iterator[str]:
+    """As `concordat simulate` prints it."""
+    yield from strategy_arms.text(value)
+
+
 MEASURED: Mapping[str, Measured] = {
     "dp-step": Measured(command=("bench", "dp-step", "--json"), table=_steps),
     "audit-white-box": Measured(command=("privacy", "audit", "white-box", "--json"), table=_white_box),
@@ -147,6 +152,9 @@ MEASURED: Mapping[str, Measured] = {
     ),
     "joint-step": Measured(
         command=("simulate", "simulations/scenarios/joint-step.toml", "--fresh", "--json"), table=_joint_step
+    ),
+    "strategies": Measured(
+        command=("simulate", "simulations/scenarios/strategies.toml", "--fresh", "--json"), table=_strategies
     ),
     "poisoning": Measured(
         command=("simulate", "simulations/scenarios/poisoning.toml", "--fresh", "--json"), table=_poisoning

@@ -7,6 +7,7 @@ each institution, the loss is the mean over the institutions' own adapters.
 """
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,7 @@ def text(value: Mapping[str, Any]) -> list[str]:
         "|---|---:|---:|---:|---|",
     ]
     for row in table:
-        name, exact = row["strategy"], load_strategy(row["strategy"]).traits.exact.split(":")[0]
+        name, exact = row["strategy"], re.split("[:;,]", load_strategy(row["strategy"]).traits.exact)[0]
         notes = ["default"] if name == DEFAULT else []
         notes += [f"ranks {', '.join(map(str, row['ranks']))} beside the full one"] if row["ranks"] else []
         notes += ["own " + ", ".join(row["own_parts"])] if row["own_parts"] else []

@@ -3,6 +3,7 @@
 That the commands still print outputs of this form is asked where each command is tested.
 """
 
+from fedserver.strategies import strategy_names
 from simulations.measured import MEASURED, PAGES, form, kept, render
 
 
@@ -29,6 +30,10 @@ def test_what_was_measured_meets_the_goals() -> None:
     for row in joint["rows"]:
         assert row["shared"] <= 1.02 * row["pooled"]
         assert row["shared"] < row["local"]
+    strategies = kept("strategies")
+    assert len(strategies["rows"]) == len(strategy_names())
+    for row in strategies["rows"]:
+        assert max(*row["even_losses"], *row["skewed_losses"]) < row["base"]
     poisoning = kept("poisoning")
     assert len(poisoning["rows"]) == 77
     for row in poisoning["rows"]:
