@@ -53,6 +53,8 @@ __all__ = ["World", "make_clients", "open_world"]
 _POLL_S = 0.02
 _WHO_S = 600.0
 """How long nodes have to say which institution they are; Ray starts slowly."""
+_QUIET_S = 10.0
+"""How long nobody new may come until nobody is waited for."""
 
 
 @final
@@ -222,15 +224,20 @@ class World:
         Raises:
             LinkError: An institution has no node, or none answered.
         """
-        end, found = time.monotonic() + _WHO_S, dict[int, Member]()
-        while len(found) < len(self.names) and time.monotonic() < end:
-            asked = [Message(RecordDict(), node, "query") for node in grid.get_node_ids() if node not in found]
-            for reply in grid.send_and_receive(asked, timeout=end - time.monotonic()) if asked else ():
+        found, asked = dict[int, Member](), set[int]()
+        now = time.monotonic()
+        end, quiet = now + _WHO_S, now + _QUIET_S
+        while len(found) < len(self.names) and time.monotonic() < min(end, quiet):
+            # Flower registers the nodes of a simulation while the coordinator runs already.
+            new = [node for node in grid.get_node_ids() if node not in asked]
+            asked |= set(new)
+            messages = [Message(RecordDict(), node, "query") for node in new]
+            for reply in grid.send_and_receive(messages, timeout=end - time.monotonic()) if messages else ():
                 if reply.has_content() and (name := str(_first(reply, "who", "name"))) in self.names:
                     identity = self.run_directory.identity(name).public
                     found[reply.metadata.src_node_id] = Member(name=name, identity=identity, flower_key="")
-            if asked and len(found) < len(self.names):
-                break
+            if new:
+                quiet = time.monotonic() + _QUIET_S
             time.sleep(_POLL_S)
         if len(found) != len(self.names):
             raise LinkError(
