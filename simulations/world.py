@@ -54,7 +54,7 @@ _POLL_S = 0.02
 _WHO_S = 600.0
 """How long nodes have to say which institution they are; Ray starts slowly."""
 _QUIET_S = 10.0
-"""How long nobody new may come until nobody is waited for."""
+"""Once some have come: how long nobody new may come until nobody is waited for."""
 
 
 @final
@@ -225,8 +225,7 @@ class World:
             LinkError: An institution has no node, or none answered.
         """
         found, asked = dict[int, Member](), set[int]()
-        now = time.monotonic()
-        end, quiet = now + _WHO_S, now + _QUIET_S
+        end = quiet = time.monotonic() + _WHO_S
         while len(found) < len(self.names) and time.monotonic() < min(end, quiet):
             # Flower registers the nodes of a simulation while the coordinator runs already.
             new = [node for node in grid.get_node_ids() if node not in asked]
