@@ -102,10 +102,10 @@ class Group:
         self._backend = backend
         self.home = device if backend == "nccl" else torch.device("cpu")
         """Where what travels lies."""
-        if backend == "gloo":
-            # Gloo would choose an interface by the host's name, and listen on it for everyone in the building.
-            os.environ["GLOO_SOCKET_IFNAME"] = _loopback()
-        else:
+        # Either would choose an interface by itself and listen on it for the whole building, for sums without noise.
+        os.environ["GLOO_SOCKET_IFNAME"] = os.environ["NCCL_SOCKET_IFNAME"] = _loopback()
+        os.environ["NCCL_IB_DISABLE"] = "1"
+        if backend == "nccl":
             torch.cuda.set_device(device)
         try:
             dist.init_process_group(
