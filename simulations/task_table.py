@@ -353,8 +353,9 @@ def _row(task: TaskSettings, epsilon: float | None, found: Mapping[str, Mapping[
 def table_text(value: Mapping[str, Any]) -> list[str]:
     """The table as lines of Markdown."""
     lines = [
-        "Mean loss on held-out units of the institution that the federated model serves worst; alone: the best there of "
-        f"all models that one institution trained by itself. One run, seed {value['seed']}, delta {value['delta']:g}.",
+        "Mean loss on held-out units of the institution that the federated model serves worst; alone: the best there "
+        f"of all models that one institution trained by itself. One run, seed {value['seed']}, delta "
+        f"{value['delta']:g}.",
         "",
         "| task | ε | base | alone | federated | pooled, no privacy | of the pooled gain, missing |",
         "|---|---:|---:|---:|---:|---:|---:|",
