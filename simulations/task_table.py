@@ -324,7 +324,8 @@ def _finish(out: Path, settings: TableSettings, found: Mapping[str, Mapping[str,
     page = [f"# {settings.name}", "", *table_text(value), "", "![The table](comparison.png)", ""]
     (out / files.MARKDOWN).write_text("\n".join(page), encoding="utf-8")
     _write_json(out / files.JSON, value)
-    return value
+    found_again: dict[str, Any] = json.loads((out / files.JSON).read_text(encoding="utf-8"))
+    return found_again
 
 
 def _row(task: TaskSettings, epsilon: float | None, found: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
