@@ -125,6 +125,8 @@ class Skeleton(Sensitive):
     forbidden: tuple[str, ...] = ()
     extra: tuple[Fact, ...] = field(default=())
     """Facts that a text may state though no statement asks for them."""
+    lang: Literal["en", "zh"] = "en"
+    """The language that the document is written and checked in."""
 
     @property
     def facts(self) -> tuple[Fact, ...]:
