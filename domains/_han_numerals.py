@@ -83,12 +83,10 @@ def written(value: int) -> str:
             head, tail = divmod(value, size)
             gap = "零" if 0 < tail < size // 10 else ""
             return written(head) + name + gap + (written(tail) if tail else "")
-    out, gap = "", False
+    out, skipped = "", False
     for name, size in (("千", 1000), ("百", 100), ("十", 10), ("", 1)):
         digit, value = divmod(value, size)
         if digit:
-            out += ("零" if gap else "") + _NAMES[digit] + name
-            gap = False
-        else:
-            gap = bool(out)
+            out += ("零" if skipped else "") + _NAMES[digit] + name
+        skipped = bool(out) and not digit
     return out
