@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from domains._figures import HELD, dates, normalise, numbers
-from domains._language import Language, Part
 from domains._lexicon import NEGATIONS, SCALES, SENSES, UNITS, looks_like_drug
+from domains._orthography import Orthography, Part
 
 __all__ = ["ENGLISH"]
 
@@ -70,7 +70,7 @@ def _role(text: str, roles: Sequence[Part], names: Sequence[tuple[int, int]], na
     return next((r[2] for r in reversed(roles) if r[1] <= name[0]), None)
 
 
-ENGLISH = Language(
+ENGLISH = Orthography(
     normalise=normalise,
     phrases=_phrases,
     breaks=_breaks,

@@ -17,8 +17,8 @@ from functools import lru_cache
 from domains._figures import HELD
 from domains._han_figures import han_dates, han_goes_on, han_normalise, han_numbers
 from domains._han_numerals import NUMERALS
-from domains._language import Language, Part
 from domains._lexicon import NEGATIONS, looks_like_drug
+from domains._orthography import Orthography, Part
 
 __all__ = ["HAN", "HAN_NEGATIONS", "HAN_SENSES", "HAN_SIDES", "HAN_STOPS", "HAN_WORDS", "joined"]
 
@@ -192,7 +192,7 @@ def _role(text: str, roles: Sequence[Part], names: Sequence[tuple[int, int]], na
     return next((r[2] for r in reversed(roles) if r[1] <= name[0] and r not in closed), None)
 
 
-HAN = Language(
+HAN = Orthography(
     normalise=han_normalise,
     phrases=_phrases,
     breaks=_breaks,

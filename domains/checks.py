@@ -4,7 +4,7 @@ Guarantee: a sentence that `Checker.check` passes consists only of figures that 
 (value, unit and scale, under its own cue, subject, year and direction), of names as the facts write them,
 and of words of the skeleton's closed vocabulary. A negation passes only inside a fact's own wording. What
 cannot be told is wrong: an unknown word, script or symbol fails the sentence. How a language writes figures,
-dates, negations and words is told by its `Language`: `_english.py`, `_han.py`.
+dates, negations and words is told by its `Orthography`: `_english.py`, `_han.py`.
 
 It is a check of statements, not of medicine or finance: whether the input is right is not its business.
 
@@ -29,8 +29,8 @@ from domains._english import ENGLISH
 from domains._figures import HELD, Figure, When
 from domains._han import HAN
 from domains._han_figures import HAN_SCALES
-from domains._language import Language
 from domains._lexicon import SCALES, SENSES
+from domains._orthography import Orthography
 from domains.base import Fact, Sensitive, Skeleton
 
 __all__ = ["Checked", "Checker", "Mention"]
@@ -38,7 +38,7 @@ __all__ = ["Checked", "Checker", "Mention"]
 _GENERIC = frozenset({"", "%", "$", "usd", "dollar", "point", "cny", "hkd", "eur", "fold", "item"})
 """Units that do not say by themselves what a figure is."""
 _SCALES = SCALES | HAN_SCALES
-_LANGUAGES: dict[str, Language] = {"en": ENGLISH, "zh": HAN}
+_LANGUAGES: dict[str, Orthography] = {"en": ENGLISH, "zh": HAN}
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 
 from domains._figures import Figure, When
 
-__all__ = ["Language", "Part"]
+__all__ = ["Orthography", "Part"]
 
 Part = tuple[int, int, str]
 """A piece of text: start, end, and what it is, lower case."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Language:
+class Orthography:
     """How one language writes what a checker must trace."""
 
     normalise: Callable[[str], str]
