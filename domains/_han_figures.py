@@ -123,7 +123,8 @@ def han_normalise(text: str) -> str:
     A comma or colon between digits is the digits' own, and a full-width comma there parts two numbers.
     """
     text = "，".join(normalise(part) for part in text.split("，"))
-    text = re.sub(r"(?<!\d),|,(?!\d)", "，", text.translate(_WIDE))
+    text = re.sub(r"(?<=\d) ?: ?(?=\d)", ":", text.translate(_WIDE))
+    text = re.sub(r"(?<!\d),|,(?!\d)", "，", text)
     text = re.sub(r"(?<!\d):|:(?!\d)", "：", text)
     return _GAPS.sub("", text).strip()
 

@@ -48,7 +48,7 @@ def _whole(text: str) -> int | None:
     if text == "两":
         return 2
     value = _added(text)
-    if value is None:
+    if value is None or value >= 10**16:
         return None
     plain = text.replace("两", "二")
     plain = "一" + plain if plain.startswith("十") else plain

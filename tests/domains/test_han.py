@@ -234,8 +234,8 @@ def test_numbers_are_read_as_another_library_writes_them(n: int) -> None:
 @given(st.text(st.sampled_from("零〇一二三四五六七八九两十百千万亿点"), min_size=1, max_size=8))
 def test_whatever_is_read_is_read_so_by_another_library_too(text: str) -> None:
     value = han_value(text)
-    assume(value is not None)
-    assert Decimal(str(cn2an.cn2an(text.replace("〇", "零"), "smart"))) == value
+    if value is not None:
+        assert Decimal(str(cn2an.cn2an(text.replace("〇", "零"), "smart"))) == value
 
 
 @pytest.mark.parametrize(
