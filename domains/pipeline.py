@@ -15,14 +15,14 @@ whatever the model writes. Nothing here knows a field of work.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from domains._han import HAN_STOPS, joined
 from domains.base import Fact, Sensitive, Skeleton, Statement, Task
 from domains.checks import Checked, Checker, Mention
 from fedcore.errors import ConcordatError
 
-__all__ = ["Document", "Sentence", "Settings", "WritesText", "draft", "generate"]
+__all__ = ["ComposesText", "Document", "Sentence", "Settings", "WritesText", "draft", "generate"]
 
 _TRIES = 2
 """How often a failed sentence is written again."""
@@ -37,6 +37,15 @@ class WritesText(Protocol):
 
     def write(self, prompts: Sequence[str], *, max_new_tokens: int, temperature: float, seed: int) -> list[str]:
         """Continue each prompt."""
+        ...
+
+
+@runtime_checkable
+class ComposesText(Protocol):
+    """A task that makes its own document, each sentence checked against the sentence that it rewords."""
+
+    def compose(self, source: Any, writer: WritesText | None, settings: "Settings") -> "Document":
+        """The checked document."""
         ...
 
 
@@ -62,6 +71,8 @@ class Sentence(Sensitive):
     """What it states; deterministic wording states whatever its rule asks for."""
     replaces: bool = False
     """It stands for a sentence of the model's that failed."""
+    original: str = ""
+    """The sentence of the input that it rewords, where a document is read beside its input."""
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON value with the trace of each figure."""
@@ -70,6 +81,7 @@ class Sentence(Sensitive):
             "source": self.source,
             "rule": self.rule,
             "replaces": self.replaces,
+            **({"original": self.original} if self.original else {}),
             "trace": [
                 {
                     "text": m.text,
@@ -139,6 +151,9 @@ def generate(task: Task, source: Any, writer: WritesText | None, settings: Setti
     Raises:
         ConcordatError: The skeleton's own wording fails the check; nothing is printed then.
     """
+    # A task that rewords its input sentence by sentence words and checks its document itself.
+    if isinstance(task, ComposesText):
+        return task.compose(source, writer, settings)
     return draft(task, task.skeleton(source), task.prompt(source), writer, settings)
 
 

@@ -206,9 +206,9 @@ osteoarthritis = wear of the joints
 osteomyelitis = bone infection
 osteoporosis = weak bones
 otitis media = ear infection | ear infections
-pallor = pale skin
+pallor = pale color
 palpation = touch
-palpitation = racing heartbeat | racing heartbeats
+palpitation = racing heart
 pancreatitis = sore pancreas
 papule = small bump | small bumps
 paraesthesia, paresthesia, tingling = pins and needles
@@ -237,7 +237,7 @@ pyelonephritis = kidney infection
 pyrexia = fever
 radiculopathy = pinched nerve
 radiograph = X-ray | X-rays
-rale = crackling sound in the lungs | crackling sounds in the lungs
+rale = wet sound in the lungs | wet sounds in the lungs
 reflux = backward flow
 regimen = plan
 remission = time with few signs of disease
@@ -289,6 +289,25 @@ vasodilation = widening of blood vessels
 vertigo = spinning feeling
 wheeze, wheezing = whistling breath
 xerostomia = dry mouth
+leukocyte = white blood cell | white blood cells
+erythrocyte = red blood cell | red blood cells
+hemoglobin, haemoglobin = oxygen protein in the blood
+hematocrit = share of red blood cells
+creatinine = kidney blood level
+bilirubin = liver blood level
+triglyceride = blood fat | blood fats
+immunoglobulin = protein that fights germs | proteins that fight germs
+rectum = bottom end of the bowel
+ureter = tube from the kidney | tubes from the kidneys
+esophagus, oesophagus = food pipe
+mucosa = inner lining | inner linings
+nystagmus = jumping eye movements
+lightheadedness = feeling faint
+flexion = bending
+gallop = extra heart sound | extra heart sounds
+xanthoma = fatty skin bump | fatty skin bumps
+paresthesias = pins and needles
+cardiac arrest = sudden loss of heartbeat
 """
 
 PHRASES = """
@@ -336,7 +355,7 @@ cerebrospinal fluid = fluid around the brain
 sleep apnea, obstructive sleep apnea = pauses in breathing during sleep
 lymph nodes = glands
 lymph node = gland
-mucous membranes = moist inner skin
+mucous membranes = moist inner linings
 heart failure = weak heart
 autosomal recessive = inherited from both parents
 autosomal dominant = inherited from a parent
@@ -344,7 +363,6 @@ peptic ulcer disease = open sores in the stomach
 supplemental oxygen = extra oxygen
 range of motion = range of movement
 activities of daily living = everyday tasks
-follow-up = return visit
 blood glucose = blood sugar
 clear to auscultation = clear when listened to
 congenital = present-from-birth
@@ -393,7 +411,7 @@ obese = very overweight
 ophthalmic = eye
 orally = by mouth
 otic = ear
-palpable = able to be felt
+palpable = noticeable
 palpated = felt
 palliative = comfort
 perioperative = around the time of surgery
@@ -454,6 +472,23 @@ past medical history = earlier health problems
 past surgical history = earlier surgery
 review of systems = questions about the whole body
 physical examination = body check
+scleral icterus = yellow eyes
+atopic dermatitis = eczema
+coronary arteries = heart arteries
+coronary artery = heart artery
+carotid = neck artery
+endometrial = womb lining
+visual acuity = sharpness of sight
+integumentary = skin
+neck is supple = neck is soft
+supple neck = soft neck
+lymphatic = lymph gland
+hematologic, hematological = blood
+preop = before surgery
+postop = after surgery
+gravid = pregnant
+nocturnal = at night
+pharyngeal = throat
 """
 
 VERBS = """
@@ -471,6 +506,8 @@ palpate, palpates, palpated, palpating = feel, feels, felt, feeling
 resect, resects, resected, resecting = remove, removes, removed, removing
 titrate, titrates, titrated, titrating = adjust, adjusts, adjusted, adjusting
 urinate, urinates, urinated, urinating = pass water, passes water, passed water, passing water
+radiate, radiates, radiated, radiating = spread, spreads, spread, spreading
+recur, recurs, recurred, recurring = come back, comes back, came back, coming back
 """
 
 ABBREVIATIONS = """
@@ -554,6 +591,9 @@ URI = cold
 UTI = bladder infection
 VS = basic body measurements
 WBC, WBCs = white blood cells
+MSK = muscle and bone
+SLE = lupus
+ESRD = end-stage kidney disease
 """
 
 DOSING = """
@@ -609,4 +649,8 @@ acute intermittent porphyria
 respiratory syncytial virus
 essential tremor
 diabetes insipidus
+neuroleptic malignant syndrome
+fibrous dysplasia
+ectodermal dysplasia
+recurrent respiratory papillomatosis
 """
