@@ -23,7 +23,7 @@ __all__ = ["stated"]
 
 _NOT = NEGATIONS | frozenset(
     """afebrile anicteric asymptomatic atraumatic nondistended noncontributory nonproductive nonsmoker nontender
-    normotensive nkda npo nad""".split()  # noqa: SIM905
+    normotensive nkda npo nad discontinues""".split()  # noqa: SIM905
 )
 _DAILY = {"once": "1/day", "twice": "2/day", "three times": "3/day", "four times": "4/day"}
 _OFTEN = {

@@ -18,12 +18,13 @@ from dataclasses import dataclass
 from functools import cache
 
 from domains.base import Language, Sensitive
-from domains.medicine import _glossary_en as en
+from domains.medicine import _glossary_en_words as en
 from domains.medicine import _glossary_zh as zh
+from domains.medicine._glossary_en import NOUNS
 
 __all__ = ["Entry", "Use", "bracketed", "entries", "find", "replaced", "reworded"]
 
-_HOURS = re.compile(r"\bq\.?\s?(\d+)\s?(?:h|hr|hrs|hours?)\b\.?", re.IGNORECASE)
+_HOURS = re.compile(r"\bq\.?\s?(\d+)\s?(?:h|hr|hrs|hours?)\b(?:\.(?=\s[a-z]))?", re.IGNORECASE)
 _WORD = re.compile(r"[A-Za-z]+(?:'[a-z]+)?")
 _HAN = r"\u3400-\u9fff"
 
@@ -58,7 +59,7 @@ def entries(lang: Language) -> tuple[Entry, ...]:
         tables = {"terms": zh.HAN_TERMS, "dosing": zh.HAN_DOSING}
     else:
         tables = {
-            "nouns": en.NOUNS,
+            "nouns": NOUNS,
             "phrases": en.PHRASES,
             "verbs": en.VERBS,
             "abbreviations": en.ABBREVIATIONS,
@@ -99,6 +100,7 @@ def _matches(text: str, lang: Language) -> Iterator[Use]:
         if plain:
             first = lang == "en" and not re.search(r"\w", text[: m.start()])
             plain = plain[:1].upper() + plain[1:] if first else plain
+            plain += "." if m.group()[-1] == "." and not text[m.end() :].strip() else ""
             yield Use(start=m.start(), end=m.end(), term=m.group(), plain=plain, entry=name)
     for m in _HOURS.finditer(text) if lang == "en" else ():
         yield Use(start=m.start(), end=m.end(), term=m.group(), plain=f"every {m.group(1)} hours", entry="en.hourly")

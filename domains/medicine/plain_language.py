@@ -42,6 +42,7 @@ _LINKING = {
 }
 """Words that a model may add, drop or move."""
 _HAN = re.compile(r"[\u3400-\u9fff]")
+_LATIN = re.compile(r"[A-Za-z]+")
 _PLAIN = {"en": "Plain words:", "zh": "通俗说法："}
 
 
@@ -105,7 +106,10 @@ class PlainLanguageTask:
         return [Example(prompt=_prompt(s, source.lang), target=" " + t.strip(), unit=unit) for s, t in pairs]
 
     def read(self, fields: Mapping[str, Any]) -> Text:
-        """Cut a text into sentences; without `lang`, it is Chinese where most of its letters are.
+        """Cut a text into sentences.
+
+        It is Chinese where it has more Chinese characters than other words, or some and `lang` is "zh": rewording
+        translates nothing.
 
         Raises:
             RecordError: There is no text, it is too long, or its language is not known.
@@ -114,8 +118,8 @@ class PlainLanguageTask:
         given = fields.get("lang")
         if given not in (None, "", "en", "zh"):
             raise RecordError("the field 'lang' is wrong", expected="'en' or 'zh'")
-        chinese = given == "zh" if given else 2 * len(_HAN.findall(text)) > len(re.findall(r"[^\W\d_]", text))
-        lang: Language = "zh" if chinese else "en"
+        han, latin = len(_HAN.findall(text)), len(_LATIN.findall(text))
+        lang: Language = "zh" if han > latin or (given == "zh" and han) else "en"
         return Text(lang=lang, sentences=tuple(_sentences(text, lang)))
 
     def prompt(self, source: Text) -> str:
