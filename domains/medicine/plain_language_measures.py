@@ -154,10 +154,10 @@ def rare_words(text: str, lang: Language) -> tuple[int, int]:
 
 
 def _chinese_words(text: str) -> list[str]:
-    import wordfreq  # Loads a dictionary.
+    from wordfreq.tokens import tokenize  # Loads a dictionary.
 
     logging.getLogger("jieba").setLevel(logging.WARNING)
-    return [w for w in wordfreq.tokenize(text, "zh") if re.fullmatch(r"[\u3400-\u9fffA-Za-z]+", w)]
+    return [w for w in tokenize(text, "zh") if re.fullmatch(r"[\u3400-\u9fffA-Za-z]+", w)]
 
 
 @cache

@@ -129,8 +129,8 @@ def test_a_model_hears_only_of_sentences_with_terms() -> None:
     assert heard == ["Has edema."]
 
 
-_PIECES = """no not denies left right bilateral edema dyspnea HTN afebrile nontender 5 12.5 120/80 mg mcg mmHg BID QD q8h
-prn two once 3/4/2024 , ; and with knee pain lisinopril hypotension discontinued nausea (fever) LLE"""
+_PIECES = """no not denies left right bilateral edema dyspnea HTN afebrile nontender 5 12.5 120/80 mg mcg mmHg BID QD
+q8h prn two once 3/4/2024 , ; and with knee pain lisinopril hypotension discontinued nausea (fever) LLE"""
 
 
 @given(st.lists(st.sampled_from(_PIECES.split()), min_size=1, max_size=14))
