@@ -35,6 +35,8 @@ __all__ = ["Passage", "PlainLanguageTask", "Text"]
 _CHARACTERS = 200_000
 _BATCH = 16
 """Sentences that a model words at once."""
+_LONGEST = 400
+"""Characters of a sentence that a model is given; a longer one is left to the glossary."""
 _CONTENT = re.compile(r"[^\W_]+(?:['.,/-][^\W_]+)*|[%°]")
 _LINKING = {
     "en": frozenset("a an the is are was were be been being and that which of this these those it its also".split()),  # noqa: SIM905
@@ -210,7 +212,7 @@ def _prompt(sentence: str, lang: Language) -> str:
 
 def _worded(source: Text, writer: WritesText, settings: Settings) -> dict[int, str]:
     """The model's wording of each sentence that holds a term."""
-    asked = [i for i, p in enumerate(source.passages) if p.places]
+    asked = [i for i, p in enumerate(source.passages) if p.places and len(p.original) <= _LONGEST]
     out: dict[int, str] = {}
     for start in range(0, len(asked), _BATCH):
         batch = asked[start : start + _BATCH]

@@ -29,7 +29,7 @@ __all__ = ["RARE", "has_negation", "kept", "measure", "rare_words"]
 
 RARE = 3.0
 """Below this many log10 occurrences in a billion words, a word is rare."""
-_ROWS_WITH_MODEL = 40
+_ROWS_WITH_MODEL = 12
 _DIGITS = re.compile(r"\d+(?:[.,:/-]\d+)*")
 _DOSES = re.compile(
     r"(\d[\d.,/]*)[ ]?(mg/dl|mmol/l|mcg|mg|ml|kg|g|l|cm|mm|meq|units?|mmhg|bpm|%|days?|weeks?|months?|years?|hours?|"

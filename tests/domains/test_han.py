@@ -1,6 +1,7 @@
 """Chinese is traced like English: what the facts hold passes, and each change of one thing in it fails."""
 
 import re
+from dataclasses import replace
 from decimal import Decimal
 
 import cn2an
@@ -13,6 +14,8 @@ from domains._han_figures import han_dates, han_normalise, han_numbers
 from domains._han_numerals import NUMERALS, han_value, written
 from domains.base import Fact, Skeleton, Statement
 from domains.checks import Checker
+from domains.pipeline import Settings, draft
+from fedcore.errors import ConcordatError
 
 NOTE_WORDS = HAN_WORDS | frozenset(
     "患者 就诊 因 诊断 处方 服用 口服 每次 用药 测得 体格检查 一般 进一步 随访 既往史 过敏 过敏史".split()  # noqa: SIM905
@@ -496,3 +499,61 @@ def test_a_pack_cannot_let_a_negation_or_a_side_in_by_its_vocabulary() -> None:
     assert "negation" in checker.check("并非常见。").faults
     assert "laterality" in checker.check("左膝痛。").faults
     assert "negation" in checker.check("无膝痛。").faults
+
+
+# The whole way, in Chinese.
+
+
+class _Task:
+    name, version = "test.note", "1"
+
+
+class _Writer:
+    """Writes one text, then another for every sentence that is to be written again."""
+
+    def __init__(self, first: str, again: str) -> None:
+        self._texts, self._again = [first], again
+
+    def write(self, prompts: list[str], *, max_new_tokens: int, temperature: float, seed: int) -> list[str]:
+        return [self._texts.pop() if self._texts else self._again for _ in prompts]
+
+
+_PULSE = _number("脉搏76次/分", "76", "", "/min", cues=frozenset({"脉搏"}))
+_NOTE = Skeleton(
+    statements=(
+        Statement(rule="note.problem", text="诊断为2型糖尿病。", facts=(_name("2型糖尿病"),)),
+        Statement(rule="note.pulse", text="脉搏76次/分。", facts=(_PULSE,)),
+        Statement(rule="note.absent", text="无胸痛。", facts=(_name("无胸痛"),)),
+    ),
+    vocabulary=NOTE_WORDS,
+    lang="zh",
+)
+
+
+def _drafted(first: str, again: str = "") -> list[tuple[str, str, str]]:
+    document = draft(_Task(), _NOTE, "提示：\n病历：", _Writer(first, again), Settings())  # type: ignore[arg-type]
+    assert document.text == "".join(s.text for s in document.sentences)
+    return [(s.text, s.source, s.rule) for s in document.sentences]
+
+
+def test_good_prose_in_chinese_is_kept_and_completed() -> None:
+    assert _drafted("患者有2型糖尿病，无胸痛。") == [
+        ("患者有2型糖尿病，无胸痛。", "model", "note.problem"),
+        ("脉搏76次/分。", "skeleton", "note.pulse"),
+    ]
+
+
+def test_a_false_sentence_in_chinese_is_written_again_or_replaced() -> None:
+    false = "患者有2型糖尿病。脉搏86次/分！无胸痛；"
+    assert _drafted(false, "患者脉搏76次/分。")[1] == ("患者脉搏76次/分。", "model", "note.pulse")
+    assert _drafted(false, "患者脉搏九十六次/分。")[1] == ("脉搏76次/分。", "skeleton", "note.pulse")
+
+
+def test_a_sentence_cut_off_in_chinese_is_left_out() -> None:
+    assert ("患者无胸痛", "model", "note.absent") not in _drafted("患者有2型糖尿病。患者无胸痛")
+
+
+def test_a_wording_in_chinese_that_cannot_be_traced_stops_everything() -> None:
+    wrong = Statement(rule="note.wrong", text="脉搏86次/分。", facts=(_PULSE,))
+    with pytest.raises(ConcordatError):
+        draft(_Task(), replace(_NOTE, statements=(wrong,)), "", None, Settings())  # type: ignore[arg-type]
