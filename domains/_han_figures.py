@@ -58,6 +58,9 @@ _UNITS = UNITS | {
         "unt/l": "单位/升 国际单位/升 u/l iu/l",
         "unt/ml": "单位/毫升 u/ml",
         "meq": "毫当量",
+        # A raised 9 is an ordinary one after normalisation.
+        "10^9/l": "×10^9/l ×109/l x10^9/l *10^9/l",
+        "10^12/l": "×10^12/l ×1012/l x10^12/l *10^12/l",
         "mmhg": "毫米汞柱",
         "kpa": "千帕 kpa",
         "/min": "次/分 次/分钟 次每分 次每分钟 次/min",
@@ -101,8 +104,8 @@ _START = re.compile(
 _PLAIN = re.compile(r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?$")
 _PART = re.compile(rf"\d+(?:\.\d+)?(?![\d.,])|[{_DIGIT}十百拾佰]+(?:点[{_DIGIT}]+)?")
 _FRACTION = re.compile(rf"分之(?:\d+|[{NUMERALS}]+)")
-_VAGUE = "多余几来许强"
-"""After a figure these make it a guess."""
+_VAGUE = "多余几许强"
+"""After a figure or its unit these make it a guess; 来 does after a figure alone."""
 _HALVES = frozenset({"year", "month", "week", "day", "hour", "tablet", "capsule", "fold", "point"})
 _CURRENCY = "$€£¥"
 _WIDE = str.maketrans(";!?()", "；！？（）")
@@ -268,7 +271,7 @@ def _finish(
     if scales and not (unit and len(unit.group(1)) > 1) and (m := _SCALE.match(text, end)):
         scale, end = m.group(), m.end()
         unit = _unit(text, end)
-    guess = text[end : end + 1] in tuple(_VAGUE) or bool(_FRACTION.match(text, number))
+    guess = text[end : end + 1] in tuple(_VAGUE + "来") or bool(_FRACTION.match(text, number))
     name = _UNITS[unit.group(1).lower()] if unit else ""
     # After a day's preposition 8日 is a day of the month, not eight days.
     if unit and unit.group(1) == "日" and text[start - 1 : start] in tuple("于在月至到"):

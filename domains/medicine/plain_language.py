@@ -81,7 +81,7 @@ class Text(Sensitive):
 
 @dataclass(frozen=True, kw_only=True)
 class PlainLanguageTask:
-    """The task. It holds no state."""
+    """Rewords a clinical text by a glossary, sentence by sentence. It holds no state."""
 
     name: str = "medicine.plain-language"
     version: str = "1"

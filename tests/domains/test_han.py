@@ -265,15 +265,20 @@ def test_whatever_is_read_is_read_so_by_another_library_too(text: str) -> None:
         ("负百分之五", "5", "%", ""),
         ("7.2毫摩尔/升", "7.2", "mmol/l", ""),
         ("120 U/L", "120", "unt/l", ""),
+        ("3.4×10^9/L", "3.4", "10^9/l", ""),
+        ("3.4×10⁹/L", "3.4", "10^9/l", ""),
+        ("3天来", "3", "day", ""),
     ],
 )
 def test_a_figure_has_its_value_unit_and_scale(text: str, value: str, unit: str, scale: str) -> None:
-    (figure,) = han_numbers(text)
+    (figure,) = han_numbers(han_normalise(text))
     assert (figure.value, figure.unit, figure.scale) == (Decimal(value), unit, scale)
     assert figure.negative == text.startswith("负")
 
 
-@pytest.mark.parametrize("text", ["三四天", "三百二", "十几次", "3亿2000万元", "1.2.3", "5天多", "三分之二", "12,34元"])
+@pytest.mark.parametrize(
+    "text", ["三四天", "三百二", "十几次", "十来天", "3亿2000万元", "1.2.3", "5天多", "三分之二", "12,34元"]
+)
 def test_a_figure_that_cannot_be_told_has_no_value(text: str) -> None:
     assert any(f.value is None for f in han_numbers(text))
 
