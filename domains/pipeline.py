@@ -73,6 +73,8 @@ class Sentence(Sensitive):
     """It stands for a sentence of the model's that failed."""
     original: str = ""
     """The sentence of the input that it rewords, where a document is read beside its input."""
+    section: str = ""
+    """The heading that it stands under."""
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON value with the trace of each figure."""
@@ -80,6 +82,7 @@ class Sentence(Sensitive):
             "text": self.text,
             "source": self.source,
             "rule": self.rule,
+            "section": self.section,
             "replaces": self.replaces,
             **({"original": self.original} if self.original else {}),
             "trace": [
@@ -111,11 +114,29 @@ class Document(Sensitive):
     added: int
     """Statements that the prose lacked."""
     untraced: int = 0
+    sections: tuple[str, ...] = ()
+    """The headings in order, "" where there is none."""
 
     @property
     def text(self) -> str:
         """The whole document on one line."""
         return reduce(joined, (s.text for s in self.sentences), "")
+
+    @property
+    def parts(self) -> tuple[tuple[str, tuple[Sentence, ...]], ...]:
+        """The sentences under their headings; prose that no rule asked for stays with what is before it."""
+        groups: dict[str, list[Sentence]] = {heading: [] for heading in self.sections}
+        here = next(iter(groups), "")
+        for sentence in self.sentences:
+            here = sentence.section if sentence.rule else here
+            groups.setdefault(here, []).append(sentence)
+        return tuple((heading, tuple(group)) for heading, group in groups.items() if group)
+
+    @property
+    def rendered(self) -> str:
+        """The document with its headings, each on a line of its own; as `text` where there are none."""
+        bodies = [(heading, replace(self, sentences=group).text) for heading, group in self.parts]
+        return "\n\n".join(f"{heading}\n{body}" if heading else body for heading, body in bodies)
 
     @property
     def figures(self) -> int:
@@ -169,6 +190,7 @@ def draft(task: Task, skeleton: Skeleton, prompt: str, writer: WritesText | None
         task=task.name,
         task_version=task.version,
         sentences=tuple(sentences),
+        sections=tuple(dict.fromkeys(s.section for s in skeleton.statements)),
         rewritten=rewritten,
         replaced=replaced,
         repeated=repeated,
@@ -201,6 +223,7 @@ def _own(checker: Checker, skeleton: Skeleton, statement: Statement) -> Sentence
         rule=statement.rule,
         mentions=checked.mentions,
         claims=frozenset(_claims(checked.mentions) | _asks(statement)),
+        section=statement.section,
     )
 
 
@@ -283,13 +306,14 @@ def _keep(skeleton: Skeleton, own: list[Sentence], final: list[Checked]) -> tupl
             if not new:
                 repeated += 1
                 continue
-            rule = next((s.rule for s in skeleton.statements if _asks(s) & new), "")
+            about = next((s for s in skeleton.statements if _asks(s) & new), None)
             sentence = Sentence(
                 text=checked.text,
                 source="model",
-                rule=rule,
+                rule=about.rule if about else "",
                 mentions=checked.mentions,
                 claims=frozenset(_claims(checked.mentions)),
+                section=about.section if about else "",
             )
         kept.append(sentence)
         facts |= sentence.claims
