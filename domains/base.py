@@ -110,6 +110,7 @@ class Statement(Sensitive):
     text: str
     facts: tuple[Fact, ...]
     must: bool = True
+    section: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -125,6 +126,8 @@ class Skeleton(Sensitive):
     forbidden: tuple[str, ...] = ()
     extra: tuple[Fact, ...] = field(default=())
     """Facts that a text may state though no statement asks for them."""
+    lang: Literal["en", "zh"] = "en"
+    """The language that the document is written and checked in."""
 
     @property
     def facts(self) -> tuple[Fact, ...]:

@@ -102,18 +102,20 @@ Expression = Literal | Reference | Negated | Operation | Call
 
 
 def parse(text: str) -> Expression:
-    """Read a calculation.
+    """Read a calculation; words before a colon say what it is, and are left out.
 
     Raises:
         RecordError: It is none; says where, never what stands there.
     """
     if len(text) > _LIMIT_CHARACTERS:
         raise RecordError("a calculation is too long", expected=f"at most {_LIMIT_CHARACTERS} characters")
-    return _Parser(text).whole()
+    return _Parser(text.rpartition(": ")[2]).whole()
 
 
 def evaluate(expression: Expression, resolve: Callable[[str], Decimal] | None = None) -> Decimal:
     """The value; a quotient that no decimal holds is cut to 40 significant digits.
+
+    What a calculation rounds at its end keeps so many decimals: 8.0 and not 8.
 
     Args:
         expression: What `parse` gave.
@@ -121,7 +123,10 @@ def evaluate(expression: Expression, resolve: Callable[[str], Decimal] | None = 
     Raises:
         RecordError: A division by zero, a root of nothing, or a path without `resolve`.
     """
-    return _decimal(exact(expression, resolve))
+    value = exact(expression, resolve)
+    if isinstance(expression, Call) and expression.name == "round":
+        return rounded(value, int(exact(expression.arguments[1], resolve)))
+    return _decimal(value)
 
 
 def exact(expression: Expression, resolve: Callable[[str], Decimal] | None = None) -> Fraction:
