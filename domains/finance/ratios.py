@@ -185,7 +185,7 @@ def _ratio(spec: Spec, books: Books, when: str, part: str) -> Ratio | None:
     # A quarter's profit over a balance is no year's return; nothing is annualised.
     if part and len({k in _STOCKS for k in keys}) > 1:
         return None
-    same = len({row.scale for row, _ in found}) == 1
+    same = len({FACTORS[row.scale] for row, _ in found}) == 1
     terms = [cell.path if same else _scaled(row, cell) for row, cell in found]
     values = [cell.value for _, cell in found]
     costs = {k: v for k, v in zip(keys, values, strict=True) if ACCOUNTS[k].section == "costs"}
@@ -217,14 +217,14 @@ def _ratio(spec: Spec, books: Books, when: str, part: str) -> Ratio | None:
         value=evaluate(parse(calculation), resolve),
         derivation=f"{spec.formula}: {calculation}",
         operands=tuple(cell.path for _, cell in found),
-        scale=row.scale if same else "",
+        scale=row.scale if same and len({row.scale for row, _ in found}) == 1 else "",
         currency=row.currency,
         part=part,
     )
 
 
 def _scaled(row: Row, cell: Cell) -> str:
-    return f"{cell.path} * {FACTORS[row.scale]}" if row.scale else cell.path
+    return f"{cell.path} * {FACTORS[row.scale]}" if FACTORS[row.scale] != 1 else cell.path
 
 
 def compound(row: Row) -> tuple[Cell, Cell, Decimal, str] | None:

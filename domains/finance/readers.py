@@ -161,11 +161,12 @@ def _xbrl(content: bytes) -> dict[str, Any]:
     """Tagged figures with their period, dimensions and unit; one that cannot be read is left out."""
     from bs4.exceptions import ParserRejectedMarkup
     from ixbrlparse import IXBRL
+    from ixbrlparse.core import IXBRLParseError
 
     try:
         document = IXBRL(io.BytesIO(content), raise_on_error=False)
         found = list(_facts(document))
-    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, ParserRejectedMarkup):
+    except (IXBRLParseError, ParserRejectedMarkup, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         # The parser raises whatever its parts do, with the document's text in it.
         raise RecordError(
             "the inline XBRL cannot be read", expected="an XHTML document with an ix:header", do="check the file"

@@ -35,7 +35,7 @@ from domains.base import Example, Fact, Sensitive, Skeleton
 from domains.finance._words import VOCABULARY, VOCABULARY_ZH
 from domains.finance.report_facts import label_of, row_facts
 from domains.finance.report_sections import named, row_statement, sections
-from domains.finance.table import Cell, Row, Table, change, read_tables
+from domains.finance.table import FACTORS, Cell, Row, Table, change, read_tables
 from fedcore.errors import RecordError
 
 if TYPE_CHECKING:
@@ -88,6 +88,8 @@ class ReportTask:
     languages: tuple[str, ...] = ("en", "zh")
     base: str = "smollm2-135m"
     styles: Mapping[str, float] = field(default_factory=lambda: STYLES)
+    endings: tuple[str, ...] = (".csv", ".tsv", ".xlsx", ".xhtml", ".html", ".htm")
+    """Of files that `read_file` reads beside JSON."""
 
     def examples(self, fields: Mapping[str, Any], *, unit: str) -> list[Example]:
         """Render a record.
@@ -164,6 +166,19 @@ class ReportTask:
         from domains.finance.charts import charts
 
         return charts(source.rows, source.lang)
+
+    def figures(self, source: Report) -> tuple[tuple[str, bytes], ...]:
+        """The charts as captions and PNG images; a caption says what its picture could not show."""
+        return tuple((chart.note or chart.title, chart.png) for chart in self.charts(source))
+
+    def title(self, source: Report) -> str:
+        """The heading, or what kind of report it is."""
+        titles = {
+            "research": ("Research report", "研究报告"),
+            "industry": ("Industry report", "行业报告"),
+            "paragraph": ("Report", "报告"),
+        }
+        return source.heading or titles[source.style][source.lang == "zh"]
 
 
 def _read(fields: Mapping[str, Any]) -> Report:
@@ -244,7 +259,7 @@ _UNITS = {"USD": "$", "CNY": "¥", "EUR": "€", "GBP": "£"}
 
 
 def _scaled(label: str, unit: str | None, cells: list[Cell]) -> Row:
-    """Whole millions are printed as millions, which is exact; anything else as it is.
+    """Whole millions are to be printed as millions, which is exact; anything else as it is.
 
     Facts that name no unit are in dollars where they are whole millions.
     """
@@ -252,9 +267,8 @@ def _scaled(label: str, unit: str | None, cells: list[Cell]) -> Row:
     currency = _UNITS.get(unit or "", "")
     counted = unit is not None and not currency
     if all(c.value % million == 0 for c in cells) and any(c.value for c in cells) and not counted:
-        cells = [replace(c, value=c.value / million) for c in cells]
         money = "$" if unit is None else currency
-        return Row(label=label, cells=tuple(cells), scale="million", currency=money, path=cells[0].path)
+        return Row(label=label, cells=tuple(cells), scale="units", currency=money, path=cells[0].path)
     return Row(label=label, cells=tuple(cells), scale="", currency=currency, path=cells[0].path, counted=counted)
 
 
@@ -273,6 +287,10 @@ def _chosen(report: Report) -> tuple[Row, ...]:
 
 def _line(row: Row, lang: str) -> str:
     """A row of the prompt: its unit once, figures by year, and the change where one can be computed."""
+    if row.scale == "units":
+        million = FACTORS["million"]
+        cells = tuple(replace(c, value=Decimal(int(c.value / million))) for c in row.cells)
+        row = replace(row, scale="million", cells=cells)
     unit = " ".join(x for x in (row.currency, row.scale) if x)
     label = label_of(row, lang)
     head = f"{label} ({unit}): " if unit and not row.cells[0].percent else f"{label}: "

@@ -60,7 +60,9 @@ def amount(value: Decimal, scale: str, currency: str, lang: str, *, percent: boo
         return {"text": f"{sign}{abs(value):,}%", "value": value, "units": frozenset({"%"}), "scale": ""}
     if lang == "zh":
         return _chinese_amount(value * FACTORS[scale], currency)
-    if scale in ("万", "亿"):
+    if scale == "units":
+        value, scale = _whole(value / FACTORS["million"]), "million"
+    elif scale in ("万", "亿"):
         value, scale = _english_scale(value * FACTORS[scale])
     text = f"{sign}{currency}{abs(value):,}" + (f" {scale}" if scale else "")
     return {"text": text, "value": value, "units": frozenset({"", "$", "usd", "dollar"}), "scale": scale}

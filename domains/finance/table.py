@@ -19,26 +19,22 @@ from typing import Any
 
 from domains._figures import normalise
 from domains.base import Sensitive
+from domains.finance._layout import YEAR, Layout, Line, figure, is_data, is_header, merged, suffix
 from fedcore.errors import RecordError
 
 __all__ = ["FACTORS", "Cell", "Change", "Row", "Table", "change", "figure", "read_table", "read_tables", "scale_of"]
 
 FACTORS = {
     "": Decimal(1),
+    "units": Decimal(1),
     "thousand": Decimal(10**3),
     "万": Decimal(10**4),
     "million": Decimal(10**6),
     "亿": Decimal(10**8),
     "billion": Decimal(10**9),
 }
-"""What a figure of a row is counted in, by the row's scale."""
+"""What a figure of a row is counted in, by the row's scale; "units" are whole millions given in full."""
 
-_NUMBER = re.compile(
-    r"^[($€£¥\s−–-]*(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)\s?"
-    r"(thousand|million|billion|bn|千|万|百万|亿)?(?:美元|元)?[\s)%]*$",
-    re.IGNORECASE,
-)
-_YEAR = re.compile(r"(?<![\d.])(?<!\d,)(?:19|20)\d\d(?!\d|[,.]\d)")
 _SCALES = (
     (re.compile(r"\b(?:thousand|bn(?=\b)|million|billion)s?\b", re.IGNORECASE), ""),
     (re.compile(r"(?:[$€£¥]|\bUSD|\bRMB|\bHK\$)\s?['’`]?000s?\b|[(]0{3}s?[)]|['’`]000s?\b"), "thousand"),
@@ -49,7 +45,6 @@ _SCALES = (
     (re.compile(r"亿(?=美?元|港元|欧元|股|人民币)"), "亿"),
     (re.compile(r"千(?=美?元|港元|欧元|股|人民币)"), "thousand"),
 )
-_SUFFIXES = {"千": "thousand", "百万": "million", "bn": "billion"}
 _CURRENCIES = (
     (re.compile(r"\$|\bUSD\b|美元|\bdollars?\b", re.IGNORECASE), "$"),
     (re.compile(r"€|\bEUR\b|欧元"), "€"),
@@ -66,15 +61,6 @@ _COUNT = re.compile(
     r"\bstores\b|\bsquare feet\b|\bdays\b|每股|人数|户数|家数|天数|股数|员工|销量",
     re.IGNORECASE,
 )
-_PART = re.compile(
-    r"\bQ[1-4]\b|\b[1-4]Q\b|\bH[12]\b|\b[12]H\b|\b(?:first|second|third|fourth) (?:quarter|half)\b|\bquarter\b|"
-    r"\b(?:one|three|six|nine|[1-9]|1[01]) months\b|\b(?:12|13|16|24|26|39) weeks\b|"
-    r"前?第?[一二三四1-4]?季度|[上下]半年|\d\s?[-—–~至]\s?\d{1,2}月",
-    re.IGNORECASE,
-)
-_WHOLE = re.compile(r"\b(?:fiscal )?years?\b|\b(?:twelve|12) months\b|\b5[23] weeks\b|年度|全年", re.IGNORECASE)
-_HEADING = re.compile(r"\byears?\b|\bperiod|\bended\b|\bas (?:of|at)\b|^\(|^at\b|^in\b|项目|单位|年度", re.IGNORECASE)
-_CHANGE = re.compile(r"change|\bvs\b|%|growth|increase|decrease|variance|同比|环比|增减|变动|增长|增幅", re.IGNORECASE)
 _LIMIT_CELLS = 20_000
 
 
@@ -109,7 +95,7 @@ class Row(Sensitive):
     def years(self) -> tuple[Cell, ...]:
         """The figures that stand under a year, one a year, the latest first, all of one part of the year."""
         found: dict[str, Cell] = {}
-        dated = [c for c in self.cells if _YEAR.fullmatch(c.when)]
+        dated = [c for c in self.cells if YEAR.fullmatch(c.when)]
         for cell in dated:
             if cell.part == self.part and cell.percent == dated[0].percent:
                 found.setdefault(cell.when, cell)
@@ -118,7 +104,7 @@ class Row(Sensitive):
     @property
     def part(self) -> str:
         """The part of the year that `years` are of; "" for whole years."""
-        parts = [c.part for c in self.cells if _YEAR.fullmatch(c.when)]
+        parts = [c.part for c in self.cells if YEAR.fullmatch(c.when)]
         return "" if "" in parts else next(iter(parts), "")
 
 
@@ -163,16 +149,16 @@ def read_table(rows: Sequence[Sequence[Any]], path: str) -> Table:
     A later row without figures that names years is a new header for what follows.
     """
     raw = [[_text(c) for c in row] for row in rows]
-    cleaned = [_merged(row) for row in raw]
-    first = next((i for i, row in enumerate(cleaned) if _is_data(row.texts)), len(cleaned))
+    cleaned = [merged(row) for row in raw]
+    first = next((i for i, row in enumerate(cleaned) if is_data(row.texts)), len(cleaned))
     head = " ".join(c for row in cleaned[:first] for c in row.texts)
     unit, currency = scale_of(head), _currency(head, raw)
-    layout = _Layout.of(raw, cleaned, 0, first)
+    layout = Layout.of(raw, cleaned, 0, first)
     out: list[Row] = []
     section = ""
     for n, row in enumerate(cleaned[first:], first):
-        if _is_header(row.texts):
-            layout = _Layout.of(raw, cleaned, n, n + 1)
+        if is_header(row.texts):
+            layout = Layout.of(raw, cleaned, n, n + 1)
             continue
         if len(row.texts) < 2:
             section = row.texts[0].rstrip(" :;,.") if row.texts else ""
@@ -221,100 +207,7 @@ def _text(cell: Any) -> str:
     return normalise("" if cell is None else str(cell))
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
-class _Line(Sensitive):
-    """A row whose cells hold whole figures, and where in the input each stood: its columns, and that of its digits."""
-
-    texts: tuple[str, ...]
-    spans: tuple[tuple[int, int], ...]
-    places: tuple[int, ...]
-    width: int
-
-
-def _merged(row: list[str]) -> _Line:
-    """Put "$", "%" and ")" that stand in a cell of their own to the figure that they belong to."""
-    out: list[list[int]] = []
-    for i, cell in enumerate(row):
-        before = "".join(row[k] for k in out[-1]) if out else ""
-        opens = before in ("$", "€", "£", "¥", "(", "$(") and len(out) > 1 and cell
-        closes = out and cell in (")", "%", "%)", ")%")
-        if opens or closes:
-            out[-1].append(i)
-        elif cell or not out:
-            out.append([i])
-    return _Line(
-        texts=tuple("".join(row[k] for k in group) for group in out),
-        spans=tuple((group[0], group[-1]) for group in out),
-        places=tuple(next((k for k in group if any(c.isdigit() for c in row[k])), group[0]) for group in out),
-        width=len(row),
-    )
-
-
-@dataclass(frozen=True, kw_only=True, repr=False)
-class _Layout(Sensitive):
-    """How a header lies over the rows under it: by column where the table is a grid, else by count."""
-
-    header: tuple[str, ...]
-    above: tuple[str, ...]
-    """The words over each column of a grid; empty where the table is none."""
-    own: tuple[str, ...]
-    """The same, without those of a head that lies over several columns."""
-    part: str
-    """The part of a year that all columns are of, where they say none themselves."""
-    mixed: bool
-    """Whether the columns are of several parts, and which is of which cannot be told."""
-
-    @classmethod
-    def of(cls, raw: list[list[str]], lines: list[_Line], start: int, end: int) -> "_Layout":
-        heads = [line.texts for line in lines[start:end]]
-        header: tuple[str, ...] = next(
-            (row for row in reversed(heads) if len(row) > 1 or _YEAR.search(" ".join(row))), ()
-        )
-        above: tuple[str, ...] = ()
-        own: tuple[str, ...] = ()
-        if len({len(row) for row in raw}) == 1 and start < end:
-            rows = [_spread(row) for row in raw[start : end - 1]] + [raw[end - 1]]
-            above, own = _over(rows), _over(raw[start:end])
-        words = " ".join(c for row in heads for c in row)
-        parts = {m.group().lower() for m in _PART.finditer(words)}
-        mixed = len(parts) > 1 or (len(parts) == 1 and bool(_WHOLE.search(words)))
-        part = next(iter(parts), "") if len(parts) == 1 else ""
-        return cls(header=header, above=above, own=own, part=part, mixed=mixed)
-
-    def columns(self, line: _Line) -> list[tuple[str, str, str]]:
-        """The words over each cell after the label, their year and its part; "" where they cannot be told."""
-        count = len(line.texts) - 1
-        if line.width == len(self.above) and any(_YEAR.search(c) for c in self.above[1:]):
-            return [self._over(max(a, 1), b + 1) for a, b in line.spans[1:]]
-        words = list(self.header[1:]) if len(self.header) == count + 1 else list(self.header)
-        if len(words) != count:
-            return [("", "", "")] * count
-        if self.mixed:
-            return [(w, _year(w) if _part(w) else "", _part(w)) for w in words]
-        return [(w, _year(w), _part(w) or self.part) for w in words]
-
-    def _over(self, start: int, end: int) -> tuple[str, str, str]:
-        own = " ".join(c for c in self.own[start:end] if c)
-        words = " ".join(c for c in self.above[start:end] if c)
-        # "2019 %" is a unit where the year is the column's own; else it may be a column of changes.
-        dated = bool(_YEAR.search(own))
-        return own, _year(own.replace("%", "")) if dated else _year(words), _part(own) or _part(words)
-
-
-def _over(rows: list[list[str]]) -> tuple[str, ...]:
-    """The words of each column."""
-    return tuple(" ".join(dict.fromkeys(c for c in column if c)) for column in zip(*rows, strict=True))
-
-
-def _spread(row: list[str]) -> list[str]:
-    """A head over several columns stands over each of them."""
-    out = row[:1]
-    for cell in row[1:]:
-        out.append(cell or (out[-1] if len(out) > 1 else ""))
-    return out
-
-
-def _figures(line: _Line, layout: _Layout, path: str, label: str, section: str) -> list[tuple[Cell, str]]:
+def _figures(line: Line, layout: Layout, path: str, label: str, section: str) -> list[tuple[Cell, str]]:
     """The figures of a row, each with the scale that its own cell states."""
     out = []
     for text, place, (column, when, part) in zip(line.texts[1:], line.places[1:], layout.columns(line), strict=True):
@@ -322,27 +215,8 @@ def _figures(line: _Line, layout: _Layout, path: str, label: str, section: str) 
         if value is not None:
             percent = _is_percent(value, text, column, label, section)
             cell = Cell(value=value, when=when, column=column, percent=percent, path=f"{path}[{place}]", part=part)
-            out.append((cell, _suffix(text)))
+            out.append((cell, suffix(text)))
     return out
-
-
-def figure(cell: str) -> Decimal | None:
-    """The figure of a cell's text; in brackets or after a minus it is negative. Text and dashes are no figure."""
-    match = _NUMBER.match(cell)
-    if match is None:
-        return None
-    value = Decimal(match.group(1).replace(",", ""))
-    return -value if re.match(r"[$€£¥\s]*[(−–-]", cell) else value
-
-
-def _is_data(row: Sequence[str]) -> bool:
-    """Whether a row holds a label and a figure other than a year."""
-    return (
-        len(row) > 1
-        and bool(row[0])
-        and figure(row[0]) is None
-        and any(figure(c) is not None and not _YEAR.fullmatch(c) for c in row[1:])
-    )
 
 
 def _is_percent(value: Decimal, cell: str, column: str, label: str, section: str) -> bool:
@@ -352,37 +226,9 @@ def _is_percent(value: Decimal, cell: str, column: str, label: str, section: str
     return abs(value) <= 100 and not re.search(r"[$€£¥]", cell) and bool(_RATIO.search(label) or _RATIO.search(section))
 
 
-def _is_header(row: Sequence[str]) -> bool:
-    """Whether a row below the first figures heads what follows: it names years and holds no other figure."""
-    if len(row) < 2 or not any(_YEAR.search(c) for c in row[1:]):
-        return False
-    if any(figure(c) is not None and not _YEAR.fullmatch(c) for c in row[1:]):
-        return False
-    return not row[0] or bool(_HEADING.search(row[0]))
-
-
 def _currency(head: str, rows: list[list[str]]) -> str:
     """The currency of the head's words, or else the first sign in a cell."""
     found = [(m.start(), sign) for pattern, sign in _CURRENCIES if (m := pattern.search(head))]
     if found:
         return min(found)[1]
     return next((s for s in "$€£¥" if any(s in c for row in rows for c in row)), "")
-
-
-def _part(column: str) -> str:
-    """The part of a year that a column's words name."""
-    m = _PART.search(column)
-    return m.group().lower() if m else ""
-
-
-def _suffix(cell: str) -> str:
-    """The scale within a cell."""
-    m = _NUMBER.match(cell)
-    word = (m.group(2) or "").lower() if m else ""
-    return _SUFFIXES.get(word, word)
-
-
-def _year(column: str) -> str:
-    """The one year that a column's words name; "" for none, or for a change between two."""
-    years = _YEAR.findall(column)
-    return years[0] if len(years) == 1 and not _CHANGE.search(column) else ""
