@@ -74,8 +74,8 @@ class Layout(Sensitive):
     """The part of a year that all columns are of, where they say none themselves."""
     mixed: bool
     """Whether the columns are of several parts, and which is of which cannot be told."""
-    compared: bool
-    """Whether some columns are changes between the others."""
+    led: int
+    """How many figures a row has whose first are of the header's years and the others changes; 0 for none."""
 
     @classmethod
     def of(cls, raw: list[list[str]], lines: list[Line], start: int, end: int) -> "Layout":
@@ -92,8 +92,8 @@ class Layout(Sensitive):
         parts = {m.group().lower() for m in _PART.finditer(words)}
         mixed = len(parts) > 1 or (len(parts) == 1 and bool(_WHOLE.search(words)))
         part = next(iter(parts), "") if len(parts) == 1 else ""
-        compared = bool(_CHANGE.search(words))
-        return cls(header=header, above=above, own=own, part=part, mixed=mixed, compared=compared)
+        led = _led(header, lines[end:]) if _CHANGE.search(words) else 0
+        return cls(header=header, above=above, own=own, part=part, mixed=mixed, led=led)
 
     def columns(self, line: Line) -> list[tuple[str, str, str]]:
         """The words over each cell after the label, their year and its part; "" where they cannot be told."""
@@ -102,19 +102,11 @@ class Layout(Sensitive):
             return [self._over(max(a, 1), b + 1) for a, b in line.spans[1:]]
         words = list(self.header[1:]) if len(self.header) == count + 1 else list(self.header)
         if len(words) != count:
-            words = self._led(line) or [""] * count
+            years = [w for w in self.header if YEAR.search(w)] if count == self.led else []
+            words = years + [""] * (count - len(years))
         if self.mixed:
             return [(w, _year(w) if _part(w) else "", _part(w)) for w in words]
         return [(w, _year(w), _part(w) or self.part) for w in words]
-
-    def _led(self, line: Line) -> list[str] | None:
-        """Years that stand first in a longer row, where its figures prove it: the next one is their difference."""
-        years = [w for w in self.header if YEAR.search(w)]
-        values = [figure(text) for text in line.texts[1:]]
-        if not self.compared or not 2 <= len(years) < len(values) or None in values[: len(years) + 1]:
-            return None
-        first, second, moved = values[0] or 0, values[1] or 0, values[len(years)]
-        return years + [""] * (len(values) - len(years)) if moved and moved == first - second else None
 
     def _over(self, start: int, end: int) -> tuple[str, str, str]:
         own = " ".join(c for c in self.own[start:end] if c)
@@ -122,6 +114,18 @@ class Layout(Sensitive):
         # "2019 %" is a unit where the year is the column's own; else it may be a column of changes.
         dated = bool(YEAR.search(own))
         return own, _year(own.replace("%", "")) if dated else _year(words), _part(own) or _part(words)
+
+
+def _led(header: Sequence[str], lines: Sequence[Line]) -> int:
+    """The length of rows that go on, after their years, with changes: most of them prove it by a difference."""
+    years = sum(bool(YEAR.search(w)) for w in header)
+    votes: dict[int, int] = {}
+    for line in lines:
+        values = [figure(text) for text in line.texts[1:]]
+        first, second, moved = (*values[:2], values[years]) if 2 <= years < len(values) else (None, None, None)
+        if first is not None and second is not None and moved is not None:
+            votes[len(values)] = votes.get(len(values), 0) + (1 if moved == first - second else -1)
+    return max((n for n, sure in votes.items() if sure > 0), key=votes.__getitem__, default=0)
 
 
 def _over(rows: list[list[str]]) -> tuple[str, ...]:

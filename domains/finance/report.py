@@ -247,12 +247,12 @@ def _tagged(value: Any) -> Table:
 
 
 def _length(fact: Mapping[str, Any]) -> str:
-    """The part of a year that a fact's period is; "" for a year, a day, or where it does not say."""
+    """A fact's period where it is no year: its first and last day; "" for a year, a day, or where none is said."""
     try:
-        days = (date.fromisoformat(str(fact.get("end"))) - date.fromisoformat(str(fact.get("start")))).days
+        first, last = date.fromisoformat(str(fact.get("start"))), date.fromisoformat(str(fact.get("end")))
     except ValueError:
         return ""
-    return "" if 340 < days < 380 else f"{round(days / 30.4)} months"
+    return "" if 340 < (last - first).days < 380 else f"{first}/{last}"
 
 
 _UNITS = {"USD": "$", "CNY": "¥", "EUR": "€", "GBP": "£"}

@@ -47,8 +47,11 @@ def label_of(row: Row, lang: str) -> str:
     return f"{label} ({row.part})" if row.part else label
 
 
-def _cues(label: str) -> frozenset[str]:
-    """The wordings under which a row's figures may stand."""
+def _cues(row: Row, lang: str) -> frozenset[str]:
+    """The wordings under which a row's figures may stand; those of a part of a year never under the bare name."""
+    label = label_of(row, lang)
+    if row.part:
+        return frozenset({label})
     short = re.sub(r"\s*\([^)]*\)", "", label).strip()
     return frozenset(x for x in (label, short) if x)
 
@@ -98,11 +101,10 @@ def _plain(value: Decimal) -> str:
 
 def figure_fact(cell: Cell, row: Row, lang: str) -> Fact:
     """A figure of the table."""
-    label = label_of(row, lang)
     return Fact(
         kind="number",
         path=cell.path,
-        cues=_cues(label),
+        cues=_cues(row, lang),
         when=cell.when,
         **amount(cell.value, row.scale, row.currency, lang, percent=cell.percent),
     )
@@ -111,7 +113,8 @@ def figure_fact(cell: Cell, row: Row, lang: str) -> Fact:
 def label_fact(row: Row, lang: str) -> Fact:
     """A row's name."""
     label = label_of(row, lang)
-    return Fact(kind="name", text=label, path=row.path, also=tuple(sorted({*_cues(label), row.label} - {label})))
+    also = () if row.part else tuple(sorted({*_cues(row, lang), row.label} - {label}))
+    return Fact(kind="name", text=label, path=row.path, also=also)
 
 
 def year_fact(cell: Cell) -> Fact:
@@ -125,7 +128,7 @@ def moves(row: Row, new: Cell, old: Cell, lang: str) -> tuple[Fact, ...]:
     shared: dict[str, Any] = {
         "kind": "number",
         "path": new.path,
-        "cues": _cues(label_of(row, lang)),
+        "cues": _cues(row, lang),
         "when": new.when,
         "sense": _sense(moved),
     }

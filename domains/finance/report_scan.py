@@ -144,6 +144,7 @@ class _Raw:
             return
         self._cells[f"facts[{i}].value"] = value
         self.years |= set(re.findall(r"^\d{4}", str(fact.get("end") or "")))
+        self._words.add(f"{fact.get('start')}/{fact.get('end')}")
         members = [str(d[-1]).removesuffix("Member") for d in fact.get("dims") or [] if isinstance(d, list) and d]
         words = " ".join(re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", " ".join([str(fact.get("concept")), *members])))
         label = words.capitalize()[:120]

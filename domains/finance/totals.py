@@ -70,13 +70,8 @@ def totals(table: Table) -> tuple[Total, ...]:
             if not _is_share(row):
                 waiting.append(row)
             continue
-        found = _sum(row, waiting)
-        if found is None and (block := tuple(waiting[since:])):
-            claimed = _total(row, block)
-            if claimed is not None and _meant(claimed):
-                out.append(claimed)
-                waiting = waiting[:since]
-        elif found is not None:
+        found = _sum(row, waiting) or _nearly(row, waiting) or _claimed(row, tuple(waiting[since:]))
+        if found is not None:
             out.append(found)
             waiting = waiting[: len(waiting) - len(found.parts)]
         waiting.append(row)
@@ -95,6 +90,25 @@ def _sum(row: Row, waiting: Sequence[Row]) -> Total | None:
         if total is not None and total.adds_up:
             return total
     return None
+
+
+def _nearly(row: Row, waiting: Sequence[Row]) -> Total | None:
+    """The run of rows that adds up in most years, though not in all."""
+    best: tuple[int, Total] | None = None
+    for start in range(len(waiting) - 1):
+        total = _total(row, tuple(waiting[start:]))
+        if total is None or not all(c.cell.when for c in total.columns):
+            continue  # Columns that are no years may be shares, prices or changes, which do not add.
+        right = sum(not c.difference and bool(c.sum) for c in total.columns)
+        if right and (best is None or right > best[0]):
+            best = right, total
+    return best[1] if best else None
+
+
+def _claimed(row: Row, block: tuple[Row, ...]) -> Total | None:
+    """The rows since the last total or heading, where they were surely meant to be the sum."""
+    total = _total(row, block)
+    return total if total is not None and _meant(total) else None
 
 
 def _total(row: Row, parts: tuple[Row, ...]) -> Total | None:
@@ -147,11 +161,9 @@ def _place(cell: Cell) -> str:
 def _meant(total: Total) -> bool:
     """Whether a total that fails was surely meant as the sum of these rows."""
     if not all(c.cell.when for c in total.columns):
-        return False  # Columns that are no years may be shares, prices or changes, which do not add.
+        return False
     heading = set(_WORD.findall(total.parts[-1].section.lower()))
     if heading and heading <= set(_WORD.findall(total.row.label.lower())):
-        return True
-    if any(not c.difference for c in total.columns):
         return True
     return len(total.parts) > 2 and all(abs(c.difference) <= _NEAR * abs(c.cell.value) for c in total.columns)
 
