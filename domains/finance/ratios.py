@@ -224,7 +224,7 @@ def _ratio(spec: Spec, books: Books, when: str, part: str) -> Ratio | None:
 
 
 def _scaled(row: Row, cell: Cell) -> str:
-    return f"{cell.path} * {FACTORS[row.scale]}" if FACTORS[row.scale] != 1 else cell.path
+    return f"({cell.path} * {FACTORS[row.scale]})" if FACTORS[row.scale] != 1 else cell.path
 
 
 def compound(row: Row) -> tuple[Cell, Cell, Decimal, str] | None:
