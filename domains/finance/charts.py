@@ -90,9 +90,9 @@ def draw(row: Row, lang: str, font: Path | None = None) -> Chart:
     years = row.years[::-1]
     facts = tuple(figure_fact(c, row, lang) for c in years)
     title = label_of(row, lang)
-    needed = any(_HAN.search(text) for text in (title, *(f.text for f in facts)))
+    needed = "".join(_HAN.findall("".join((title, *(f.text for f in facts)))))
     family, note = _font(needed, font)
-    shown = title if not (needed and note) else "A"
+    shown = "A" if note else title
     values = [float(c.value) for c in years]
     picture = Figure(figsize=(_PIXELS[0] / _DPI, _PIXELS[1] / _DPI), dpi=_DPI, layout="constrained")
     axes = picture.add_subplot()
@@ -102,7 +102,7 @@ def draw(row: Row, lang: str, font: Path | None = None) -> Chart:
     else:
         axes.plot(names, values, color="#3b6ea5", marker="o")
     for name, value, fact in zip(names, values, facts, strict=True):
-        text = fact.text if not (needed and note) else f"{value:,g}"
+        text = f"{value:,g}" if note else fact.text
         axes.annotate(
             text.replace("$", r"\$"), (name, value), ha="center", va="bottom" if value >= 0 else "top", **family
         )
@@ -114,19 +114,21 @@ def draw(row: Row, lang: str, font: Path | None = None) -> Chart:
     axes.set_title(shown.replace("$", r"\$"), **family)
     out = io.BytesIO()
     picture.savefig(out, format="png", metadata={"Software": None})
-    text = f"A: {title}. {note}" if needed and note else ""
+    text = f"A: {title}. {note}" if note else ""
     return Chart(title=title, png=out.getvalue(), facts=facts[::-1], note=text)
 
 
-def _font(needed: bool, font: Path | None) -> tuple[dict[str, Any], str]:
+def _font(needed: str, font: Path | None) -> tuple[dict[str, Any], str]:
     """What text is drawn with, and what to say where Chinese is needed and no font has it."""
     if font is not None:
         from matplotlib.font_manager import FontProperties, get_font
 
         try:
-            get_font(str(font))
+            face = get_font(str(font))
         except (OSError, RuntimeError, ValueError) as error:
             raise ConfigError(f"the font {font} cannot be read", expected="a TrueType or OpenType file") from error
+        if any(not face.get_char_index(ord(c)) for c in needed):
+            return {}, "The font lacks Chinese characters."
         return {"fontproperties": FontProperties(fname=str(font))}, ""
     if not needed:
         return {}, ""
