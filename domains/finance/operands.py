@@ -238,11 +238,14 @@ class _Run:
 
 
 def _terms(node: Expression) -> int:
-    """How many figures a sum adds; an average divides by as many."""
+    """How many figures a sum adds, as an average divides by; 0 where something is taken off."""
     if isinstance(node, Negated):
         return _terms(node.of)
-    if isinstance(node, Operation) and node.sign in "+-":
-        return _terms(node.left) + _terms(node.right)
+    if isinstance(node, Operation) and node.sign == "-":
+        return 0
+    if isinstance(node, Operation) and node.sign == "+":
+        terms = _terms(node.left), _terms(node.right)
+        return sum(terms) if all(terms) else 0
     return 1
 
 

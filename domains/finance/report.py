@@ -225,7 +225,7 @@ def _json(value: Any, name: str) -> Any:
 
 def _tagged(value: Any) -> Table:
     """Tagged figures as a table: a row a concept, a column a year; what cannot be read is left out."""
-    rows: dict[tuple[str, str | None], list[Cell]] = {}
+    rows: dict[tuple[str, str | None, str], list[Cell]] = {}
     for i, fact in enumerate(value if isinstance(value, list) else []):
         if not isinstance(fact, Mapping) or not isinstance(fact.get("concept"), str):
             continue
@@ -238,11 +238,11 @@ def _tagged(value: Any) -> Table:
         when, part, unit = str(fact.get("end") or "")[:4], _length(fact), fact.get("unit")
         if number.is_finite() and number == number.to_integral_value():
             number = Decimal(int(number))
-        cells = rows.setdefault((label, unit if isinstance(unit, str) else None), [])
-        if label and number.is_finite() and not any((c.when, c.part) == (when, part) for c in cells):
+        cells = rows.setdefault((label, unit if isinstance(unit, str) else None, part), [])
+        if label and number.is_finite() and not any(c.when == when for c in cells):
             path = f"facts[{i}].value"
             cells.append(Cell(value=number, when=when, column="", percent=False, path=path, part=part))
-    found = [_scaled(label, unit, cells) for (label, unit), cells in rows.items() if cells]
+    found = [_scaled(label, unit, cells) for (label, unit, _), cells in rows.items() if cells]
     return Table(rows=tuple(found), scale="", currency="")
 
 

@@ -23,6 +23,7 @@ from domains.finance.table import FACTORS, Cell, Change, Row, change
 
 __all__ = [
     "amount",
+    "beside",
     "figure_fact",
     "label_fact",
     "label_of",
@@ -54,6 +55,11 @@ def _cues(row: Row, lang: str) -> frozenset[str]:
         return frozenset({label})
     short = re.sub(r"\s*\([^)]*\)", "", label).strip()
     return frozenset(x for x in (label, short) if x)
+
+
+def beside(name: str, text: str) -> str:
+    """A name and what follows it in Chinese: a space keeps letters and digits apart."""
+    return f"{name} {text}" if name[-1:].isascii() and name[-1:].isalnum() and text[:1].isascii() else name + text
 
 
 def amount(value: Decimal, scale: str, currency: str, lang: str, *, percent: bool = False) -> dict[str, Any]:

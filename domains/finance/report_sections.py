@@ -17,6 +17,7 @@ from domains.finance.derivations import evaluate, parse
 from domains.finance.ratios import Ratio, compound, grouped, ratios
 from domains.finance.report_facts import (
     amount,
+    beside,
     figure_fact,
     label_fact,
     label_of,
@@ -85,7 +86,7 @@ def _english_row(row: Row, name: str, now: str, new: Cell, old: Cell | None) -> 
 def _chinese_row(row: Row, name: str, now: str, new: Cell, old: Cell | None) -> str:
     if not new.when:
         return f"{name}为{now}。"
-    head = f"{name}{new.when}年为{now}"
+    head = f"{beside(name, new.when)}年为{now}"
     if old is None:
         return f"{head}。"
     if new.value == old.value:
@@ -195,7 +196,7 @@ def _compounded(row: Row, lang: str) -> Iterator[Statement]:
     label = label_of(row, lang)
     # The years are part of the name: no figure of one year stands under it.
     if lang == "zh":
-        name = f"{label}{first.when}年至{last.when}年复合年均增长率"
+        name = f"{beside(label, first.when)}年至{last.when}年复合年均增长率"
     else:
         name = f"Compound annual growth of {label}, {first.when} to {last.when}"
     fact = Fact(
@@ -215,7 +216,7 @@ def _ratio(ratio: Ratio, before: Ratio | None, lang: str) -> Statement:
     facts = ratio_facts(ratio, lang)
     name, value = facts[0].text, facts[1].text
     if lang == "zh":
-        text = f"{name}{ratio.when}年为{value}"
+        text = f"{beside(name, ratio.when)}年为{value}"
         if before is not None:
             text += _chinese_step(ratio, before)
         return Statement(rule=f"ratio.{ratio.key}", text=text + "。", facts=facts)
@@ -256,7 +257,7 @@ def _composition(total: Total, lang: str, style: str) -> Iterator[Statement]:
         step = f"share of the total: round({cell.path} / {column.cell.path} * 100, 1)"
         facts.append(_share(label_of(owners[cell.path], lang), cell, column.cell, step, lang))
     names = [label_of(owners[c.path], lang) for c in cells]
-    listed = [f"{n} {f.text}" if lang == "en" else f"{n}{f.text}" for n, f in zip(names, facts, strict=True)]
+    listed = [f"{n} {f.text}" if lang == "en" else beside(n, f.text) for n, f in zip(names, facts, strict=True)]
     labels = tuple(label_fact(owners[c.path], lang) for c in cells)
     facts = [label_fact(total.row, lang), year_fact(year), *labels, *facts]
     if lang == "zh":
@@ -296,7 +297,7 @@ def _leading(row: Row, column: Column, cells: Sequence[Cell], lang: str) -> Stat
         **amount(evaluate(parse(calculation), resolve), "", "", lang, percent=True),
     )
     called = Fact(kind="name", text=name, path=row.path, derivation=f"share of the {_LEADING} largest")
-    text = f"{name}{whole.when}年为{fact.text}。" if lang == "zh" else f"{name}: {fact.text} in {whole.when}."
+    text = f"{beside(name, whole.when)}年为{fact.text}。" if lang == "zh" else f"{name}: {fact.text} in {whole.when}."
     return Statement(rule="report.concentration", text=text, facts=(called, fact, year_fact(whole)))
 
 
@@ -327,7 +328,7 @@ def _findings(total: Total, lang: str) -> Iterator[Statement]:
         )
         facts = (*names, label_fact(total.row, lang), stated, made, missing, year_fact(cell))
         if lang == "zh":
-            text = f"{label}{cell.when}年列示为{stated.text}；{summed}为{made.text}；{gap}为{missing.text}。"
+            text = f"{beside(label, cell.when)}年列示为{stated.text}；{summed}为{made.text}；{gap}为{missing.text}。"
             text = text.replace("；", "，")
         else:
             text = (

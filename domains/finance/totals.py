@@ -121,12 +121,11 @@ def _total(row: Row, parts: tuple[Row, ...]) -> Total | None:
 
 
 def _column(cell: Cell, parts: Sequence[Row]) -> Column | None:
-    place = _place(cell)
     signed = [
         (-1 if _LESS.search(p.label) and c.value > 0 else 1, c)
         for p in parts
-        for c in p.cells
-        if _place(c) == place and not c.percent
+        for c in (p.years if cell.when else p.cells)
+        if _place(c) == _place(cell) and not c.percent
     ]
     if len(signed) < 2:
         return None
@@ -153,9 +152,9 @@ def _exponent(value: Decimal) -> int:
     return min(exponent, 0) if isinstance(exponent, int) else 0
 
 
-def _place(cell: Cell) -> str:
-    """The column in the input."""
-    return cell.path.rpartition("[")[2]
+def _place(cell: Cell) -> tuple[str, str]:
+    """The column: its year and part of a year, or where in the input it stands."""
+    return (cell.when, cell.part) if cell.when else ("", cell.path.rpartition("[")[2])
 
 
 def _meant(total: Total) -> bool:
