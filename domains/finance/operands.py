@@ -28,7 +28,7 @@ from typing import Any, Literal
 from domains._figures import normalise, numbers
 from domains._lexicon import SCALES
 from domains.base import Sensitive
-from domains.finance.derivations import Call, Expression, Negated, Operation, Reference, exact, parse, rounded
+from domains.finance.derivations import Call, Expression, Negated, Operation, Reference, exact, literals, parse, rounded
 from domains.finance.derivations import Literal as Written
 from domains.finance.table import FACTORS, figure, read_table, scale_of
 from fedcore.errors import RecordError
@@ -171,7 +171,7 @@ class _Run:
     def _operation(self, node: Operation) -> _Value:
         if (span := _span_of_years(node)) is not None:
             return span, "number", ""
-        if node.sign == "/" and _is_number(node.right, _terms(node.left)):
+        if node.sign == "/" and _is_number(node.right, _terms(node.left)) and not _holds(node.left, node.right):
             value, kind, scale = self.value(node.left)
             return value / exact(node.right), kind, scale
         if node.sign in "+-" and _is_number(node.left, 1) and not _is_number(node.right, 1):
@@ -238,15 +238,17 @@ class _Run:
 
 
 def _terms(node: Expression) -> int:
-    """How many figures a sum adds, as an average divides by; 0 where something is taken off."""
+    """How many figures a sum adds; an average divides by as many."""
     if isinstance(node, Negated):
         return _terms(node.of)
-    if isinstance(node, Operation) and node.sign == "-":
-        return 0
-    if isinstance(node, Operation) and node.sign == "+":
-        terms = _terms(node.left), _terms(node.right)
-        return sum(terms) if all(terms) else 0
+    if isinstance(node, Operation) and node.sign in "+-":
+        return _terms(node.left) + _terms(node.right)
     return 1
+
+
+def _holds(node: Expression, figure: Expression) -> bool:
+    """Whether a base stands above the line too, as in (a - b) / b: it is no count then."""
+    return isinstance(figure, Written) and any(f.value == figure.value for f in literals(node))
 
 
 def _is_number(node: Expression, wanted: int) -> bool:

@@ -116,16 +116,15 @@ def _total(row: Row, parts: tuple[Row, ...]) -> Total | None:
     if len(parts) < 2 or any((p.scale, p.currency) != (row.scale, row.currency) for p in parts):
         return None
     dated = row.years or row.cells
-    columns = tuple(c for cell in dated if not cell.percent and (c := _column(cell, parts)) is not None)
+    columns = tuple(c for cell in dated if not cell.percent and (c := _column(cell, row, parts)) is not None)
     return Total(row=row, parts=parts, columns=columns) if columns else None
 
 
-def _column(cell: Cell, parts: Sequence[Row]) -> Column | None:
+def _column(cell: Cell, row: Row, parts: Sequence[Row]) -> Column | None:
     signed = [
         (-1 if _LESS.search(p.label) and c.value > 0 else 1, c)
         for p in parts
-        for c in (p.years if cell.when else p.cells)
-        if _place(c) == _place(cell) and not c.percent
+        if (c := _under(cell, row, p)) is not None and not c.percent
     ]
     if len(signed) < 2:
         return None
@@ -152,9 +151,17 @@ def _exponent(value: Decimal) -> int:
     return min(exponent, 0) if isinstance(exponent, int) else 0
 
 
-def _place(cell: Cell) -> tuple[str, str]:
-    """The column: its year and part of a year, or where in the input it stands."""
-    return (cell.when, cell.part) if cell.when else ("", cell.path.rpartition("[")[2])
+def _under(cell: Cell, total: Row, row: Row) -> Cell | None:
+    """A row's cell in the column of a total's: where it stands, or in a ragged table of the same year."""
+    places = {_place(c): c.when for c in total.cells}
+    if any(places.get(_place(c), c.when) != c.when for c in row.cells):
+        return next((c for c in row.years if (c.when, c.part) == (cell.when, cell.part)), None)
+    return next((c for c in row.cells if _place(c) == _place(cell)), None)
+
+
+def _place(cell: Cell) -> str:
+    """The column in the input."""
+    return cell.path.rpartition("[")[2]
 
 
 def _meant(total: Total) -> bool:
