@@ -124,7 +124,7 @@ class Liar:
     """A model that states figures of its own."""
 
     def write(self, prompts: Any, **_: Any) -> list[str]:
-        return [" Cloud was $999 million in 2024. Cloud rose 16.7% to $700 million in 2024." for _ in prompts]
+        return [" Cloud rose 16.7% to $700 million in 2024. Licences were $999 million in 2024." for _ in prompts]
 
 
 def test_what_a_model_makes_up_never_reaches_a_document() -> None:
