@@ -29,6 +29,7 @@ _PART = re.compile(
 )
 _WHOLE = re.compile(r"\b(?:fiscal )?years?\b|\b(?:twelve|12) months\b|\b5[23] weeks\b|年度|全年", re.IGNORECASE)
 _HEADING = re.compile(r"\byears?\b|\bperiod|\bended\b|\bas (?:of|at)\b|^\(|^at\b|^in\b|项目|单位|年度", re.IGNORECASE)
+_CAPTION = re.compile(r"\bin\b.*\b(?:thousand|million|billion)s?\b|\bexcept\b|^单位", re.IGNORECASE)
 _CHANGE = re.compile(r"change|\bvs\b|%|growth|increase|decrease|variance|同比|环比|增减|变动|增长|增幅", re.IGNORECASE)
 
 
@@ -129,8 +130,9 @@ def _led(header: Sequence[str], lines: Sequence[Line]) -> int:
 
 
 def _over(rows: list[list[str]]) -> tuple[str, ...]:
-    """The words of each column."""
-    return tuple(" ".join(dict.fromkeys(c for c in column if c)) for column in zip(*rows, strict=True))
+    """The words of each column, without those that say for the whole table what its figures are counted in."""
+    columns = zip(*rows, strict=True)
+    return tuple(" ".join(dict.fromkeys(c for c in column if c and not _CAPTION.search(c))) for column in columns)
 
 
 def _spread(row: list[str]) -> list[str]:

@@ -24,7 +24,8 @@ from domains._figures import normalise
 from domains.base import Sensitive
 from domains.finance.derivations import rounded
 from domains.finance.operands import Answer, Figure, figures
-from domains.finance.table import read_table
+from domains.finance.ratios import ratios
+from domains.finance.table import read_table, read_tables
 
 __all__ = ["answer"]
 
@@ -41,7 +42,7 @@ _SHARE = re.compile(r"(?:percentage|proportion|share|portion|percent)\b.*?\b(?:o
 _RATIO = re.compile(r"\bratio\b|\bas a (?:percentage|proportion|share) of\b")
 _STOP = frozenset(
     """what was is the a an of in on for to from and between did do does by how much many were are as at its it be been
-    company companys percentage percent change changes increase increased decrease decreased growth total sum average
+    company companys percentage percent change changes increase increased decrease decreased growth sum average
     year years fiscal ended december june march september difference over per with that which respective value
     amount proportion share ratio than compared""".split()  # noqa: SIM905
 )
@@ -67,6 +68,8 @@ def answer(question: str, table: Sequence[Sequence[Any]], paragraphs: Sequence[s
     lines = _lines(table, paragraphs)
     years = _years(text, lines)
     asked = frozenset(_stem(w) for w in _WORD.findall(text)) - _STOP
+    if (named := _named(text, table, years)) is not None:
+        return named
     if _AVERAGE.search(text) and not _CHANGE.search(text):
         return _average(_best(asked, lines), years)
     if _RATIO.search(text) or (_SHARE.search(text) and not _CHANGE.search(text)):
@@ -80,6 +83,18 @@ def answer(question: str, table: Sequence[Sequence[Any]], paragraphs: Sequence[s
     return None
 
 
+def _named(text: str, table: Sequence[Sequence[Any]], years: Sequence[str]) -> Answer | None:
+    """A ratio that the question calls by its name, in the one year that it names."""
+    found = [r for r in ratios(read_tables([list(table)])) if r.kind == "times" and r.english.lower() in text]
+    if len(years) != 1 or _CHANGE.search(text):
+        return None
+    one = next((r for r in found if r.when == years[0] and not r.part), None)
+    if one is None:
+        return None
+    known = {f.path: f for f in figures([table])}
+    return Answer(value=one.value, scale="", operands=tuple(known[p] for p in one.operands))
+
+
 def _lines(table: Sequence[Sequence[Any]], paragraphs: Sequence[str]) -> list[_Line]:
     """Every labelled row with its figures by year."""
     known = {f.path: f for f in figures([table], paragraphs)}
@@ -87,7 +102,8 @@ def _lines(table: Sequence[Sequence[Any]], paragraphs: Sequence[str]) -> list[_L
     for row in read_table(table, "tables[0]").rows:
         cells = {c.when: known[c.path] for c in row.years if c.path in known}
         if cells:
-            words = frozenset(_stem(w) for w in _WORD.findall(f"{row.label} {row.section}".lower()))
+            label = re.sub(r"\([^)]*\)", " ", f"{row.label} {row.section}").lower()
+            words = frozenset(_stem(w) for w in _WORD.findall(label))
             out.append(_Line(words=words - _STOP, by_year=cells))
     return out
 
