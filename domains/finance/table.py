@@ -46,7 +46,7 @@ _SCALES = (
     (re.compile(r"千(?=美?元|港元|欧元|股|人民币)"), "thousand"),
 )
 _CURRENCIES = (
-    (re.compile(r"\$|\bUSD\b|美元|\bdollars?\b", re.IGNORECASE), "$"),
+    (re.compile(r"\$|\bUSD|美元|\bdollars?\b", re.IGNORECASE), "$"),
     (re.compile(r"€|\bEUR\b|欧元"), "€"),
     (re.compile(r"£|\bGBP\b"), "£"),
     (re.compile(r"¥|\bRMB|\bCNY\b|人民币|元"), "¥"),
