@@ -16,6 +16,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 from domains.finance.accounts import recognise
@@ -74,6 +75,12 @@ def _derivations(sentence: Sentence, digits: str) -> list[str]:
     return [f.derivation for m in sentence.mentions if digits in _plain(m.text) for f in m.facts if f.derivation]
 
 
+@lru_cache(maxsize=4096)
+def _anywhere(name: str) -> re.Pattern[str]:
+    """A name in any case, with or without the spaces that Chinese leaves out beside its marks."""
+    return re.compile(r"\s?".join(re.escape(part) for part in re.findall(r"\w+|[^\w\s]", name)), re.IGNORECASE)
+
+
 def _plain(text: str) -> str:
     """NFKC on one line, as any reader would see it."""
     text = unicodedata.normalize("NFKC", text).replace("\u2212", "-").replace("\u2010", "-").replace("\u2011", "-")
@@ -91,7 +98,7 @@ class _RawRow:
 
     def named(self, text: str) -> bool:
         """Whether a sentence speaks of the row, in either language."""
-        return any(name and name.lower() in text.lower() for name in self.names)
+        return any(_anywhere(name).search(text) for name in self.names if name)
 
     def holds(self, value: Fraction, percent: bool) -> bool:
         """Whether one of its cells has a value, as printed or in the table's scale."""
@@ -155,7 +162,7 @@ class _Raw:
         for word in sorted((w for w in self._words if re.search(r"\d", w)), key=len, reverse=True):
             for shown in {word, word.rstrip(" :;,."), re.sub(r"\s*\((?:\d{1,2}|[a-z])\)$", "", word).rstrip(" :;,.")}:
                 if len(shown) > 4 or not shown.isdigit():
-                    text = re.sub(re.escape(shown), lambda m: "_" * len(m.group()), text, flags=re.IGNORECASE)
+                    text = _anywhere(shown).sub(lambda m: "_" * len(m.group()), text)
         # Names of our own that hold digits: the span of years of a compound growth rate, and CR3.
         text = re.sub(r"(?:19|20)\d\d to (?:19|20)\d\d|(?:19|20)\d\d年至(?:19|20)\d\d年", self._span, text)
         return re.sub(r"CR3(?= of |\d{4}年)|的CR3", "___", text)
