@@ -17,6 +17,7 @@ Records with `tables` and `target` (figures of annual reports with a paragraph) 
 (0.0, 1.0)
 """
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -105,17 +106,21 @@ def _documents(
 
 def _covered(task: ReportTask, source: Any, document: Document) -> tuple[int, int]:
     """How many figures must be said, and how many a sentence says beside their own name."""
-    texts = [s.text.lower() for s in document.sentences]
+    texts = [_bare(s.text) for s in document.sentences]
     asked = said = 0
     for statement in task.skeleton(source).statements:
         for fact in statement.facts if statement.must else ():
             if fact.kind == "number":
                 asked += 1
                 said += any(
-                    fact.text.lower() in text and any(cue.lower() in text for cue in fact.cues or {""})
-                    for text in texts
+                    _bare(fact.text) in text and any(_bare(cue) in text for cue in fact.cues or {""}) for text in texts
                 )
     return asked, said
+
+
+def _bare(text: str) -> str:
+    """In lower case, without spaces and full-width marks, which languages set differently."""
+    return "".join(unicodedata.normalize("NFKC", text).lower().split())
 
 
 def _planted(fields: Mapping[str, Any], lang: str | None, tally: _Tally) -> None:
