@@ -1,7 +1,8 @@
 """Tables as reports print them, read into rows of figures with their column, unit and scale.
 
 Real tables are ragged: a header without a label cell, "$" and "%)" in cells of their own, footnote marks.
-A figure whose column cannot be told keeps none; nothing is guessed.
+A figure whose column cannot be told keeps none; a column of a quarter or half is no year; nothing is guessed.
+Tables in Chinese are read alike: 单位:万元, 2024年, 合计. A path names the cell as the input holds it.
 
 >>> table = read_table([["($ millions)", "2025", "2024"], ["Net sales", "$794", "$601"], ["Loss", "(5)", "N/A"]], "T")
 >>> [(r.label, [(str(c.value), c.when) for c in r.cells]) for r in table.rows]
@@ -18,19 +19,46 @@ from typing import Any
 
 from domains._figures import normalise
 from domains.base import Sensitive
+from domains.finance._layout import YEAR, Layout, Line, figure, is_data, is_header, merged, suffix
 from fedcore.errors import RecordError
 
-__all__ = ["Cell", "Change", "Row", "Table", "change", "read_tables"]
+__all__ = ["FACTORS", "Cell", "Change", "Row", "Table", "change", "figure", "read_table", "read_tables", "scale_of"]
 
-_NUMBER = re.compile(r"^[($€£¥\s−–-]*(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)[\s)%]*$")
-_YEAR = re.compile(r"\b(?:19|20)\d\d\b")
-_SCALE = re.compile(r"\b(thousand|million|billion)s?\b", re.IGNORECASE)
+FACTORS = {
+    "": Decimal(1),
+    "units": Decimal(1),
+    "thousand": Decimal(10**3),
+    "万": Decimal(10**4),
+    "million": Decimal(10**6),
+    "亿": Decimal(10**8),
+    "billion": Decimal(10**9),
+}
+"""What a figure of a row is counted in, by the row's scale; "units" are whole millions given in full."""
+
+_SCALES = (
+    (re.compile(r"\b(?:thousand|bn(?=\b)|million|billion)s?\b", re.IGNORECASE), ""),
+    (re.compile(r"(?:[$€£¥]|\bUSD|\bRMB|\bHK\$)\s?['’`]?000s?\b|[(]0{3}s?[)]|['’`]000s?\b"), "thousand"),
+    (re.compile(r"(?:[$€£¥]|\bUSD|\bRMB|\bEUR)\s?(?:m|mn|mm|M)\b"), "million"),
+    (re.compile(r"(?:[$€£¥]|\bUSD|\bRMB|\bEUR)\s?bn\b"), "billion"),
+    (re.compile(r"百万(?=美?元|港元|欧元|股|人民币|\b)"), "million"),
+    (re.compile(r"(?<!百)(?<!亿)万(?=美?元|港元|欧元|股|人民币)"), "万"),
+    (re.compile(r"亿(?=美?元|港元|欧元|股|人民币)"), "亿"),
+    (re.compile(r"千(?=美?元|港元|欧元|股|人民币)"), "thousand"),
+)
+_CURRENCIES = (
+    (re.compile(r"\$|\bUSD|美元|\bdollars?\b", re.IGNORECASE), "$"),
+    (re.compile(r"€|\bEUR\b|欧元"), "€"),
+    (re.compile(r"£|\bGBP\b"), "£"),
+    (re.compile(r"¥|\bRMB|\bCNY\b|人民币|元"), "¥"),
+)
 _FOOTNOTE = re.compile(r"\s*\((?:\d{1,2}|[a-z])\)$")
-_PERCENT = re.compile(r"%|\bpercent", re.IGNORECASE)
-_RATIO = re.compile(r"%|\bpercent|\bmargins?\b|\brates?\b|\bratio\b|\byield\b", re.IGNORECASE)
+_PERCENT = re.compile(r"%|\bpercent|百分", re.IGNORECASE)
+_RATIO = re.compile(
+    r"%|\bpercent|\bmargins?\b|\brates?\b|\bratio\b|\byield\b|占比|比重|比例|(?<!汇)(?<!效)率", re.IGNORECASE
+)
 _COUNT = re.compile(
     r"\bper (?:\w+ )?share\b|\bEPS\b|\bunits?\b|\bcounts?\b|\bnumber of\b|\bheadcount\b|\bemployees\b|"
-    r"\bstores\b|\bsquare feet\b|\bdays\b",
+    r"\bstores\b|\bsquare feet\b|\bdays\b|每股|人数|户数|家数|天数|股数|员工|销量",
     re.IGNORECASE,
 )
 _LIMIT_CELLS = 20_000
@@ -45,6 +73,8 @@ class Cell(Sensitive):
     column: str
     percent: bool
     path: str
+    part: str = ""
+    """The part of the year that its column is of, such as "three months"; "" for a whole year or a day."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -56,15 +86,26 @@ class Row(Sensitive):
     scale: str
     currency: str
     path: str
+    section: str = ""
+    """The words of the line above it that holds no figure."""
+    counted: bool = False
+    """It counts things, or is a price of one: the table's scale and currency are not its own."""
 
     @property
     def years(self) -> tuple[Cell, ...]:
-        """The figures that stand under a year, one a year, the latest first."""
+        """The figures that stand under a year, one a year, the latest first, all of one part of the year."""
         found: dict[str, Cell] = {}
-        for cell in self.cells:
-            if _YEAR.fullmatch(cell.when):
+        dated = [c for c in self.cells if YEAR.fullmatch(c.when)]
+        for cell in dated:
+            if cell.part == self.part and cell.percent == dated[0].percent:
                 found.setdefault(cell.when, cell)
         return tuple(sorted(found.values(), key=lambda c: c.when, reverse=True))
+
+    @property
+    def part(self) -> str:
+        """The part of the year that `years` are of; "" for whole years."""
+        parts = [c.part for c in self.cells if YEAR.fullmatch(c.when)]
+        return "" if "" in parts else next(iter(parts), "")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -103,48 +144,54 @@ def read_tables(value: Any) -> tuple[Table, ...]:
 
 
 def read_table(rows: Sequence[Sequence[Any]], path: str) -> Table:
-    """Read one table: the header is every row before the first figure that is not a year."""
-    cleaned = [_merged([_text(c) for c in row]) for row in rows]
-    first = next((i for i, row in enumerate(cleaned) if _is_data(row)), len(cleaned))
-    header = next((row for row in reversed(cleaned[:first]) if len(row) > 1 or _YEAR.search(" ".join(row))), [])
-    head = " ".join(c for row in cleaned[:first] for c in row)
-    scale = _SCALE.search(head)
-    currency = next((s for s in "$€£¥" if any(s in c for row in cleaned for c in row)), "")
-    currency = currency or ("$" if "dollar" in head.lower() else "")
-    unit = scale.group(1).lower() if scale else ""
-    out = []
+    """Read one table: the header is every row before the first figure that is not a year.
+
+    A later row without figures that names years is a new header for what follows.
+    """
+    raw = [[_text(c) for c in row] for row in rows]
+    cleaned = [merged(row) for row in raw]
+    first = next((i for i in range(len(cleaned)) if is_data([row.texts for row in cleaned[: i + 1]])), len(cleaned))
+    head = " ".join(c for row in cleaned[:first] for c in row.texts)
+    unit, currency = scale_of(head), _currency(head, raw)
+    layout = Layout.of(raw, cleaned, 0, first)
+    out: list[Row] = []
     section = ""
     for n, row in enumerate(cleaned[first:], first):
-        if len(row) < 2:
-            section = row[0] if row else ""
+        if is_header(row.texts):
+            layout = Layout.of(raw, cleaned, n, n + 1)
             continue
-        label = _FOOTNOTE.sub("", row[0]).rstrip(" :;,.")
-        if _number(row[0]) is not None or not label:
+        if len(row.texts) < 2:
+            section = row.texts[0].rstrip(" :;,.") if row.texts else ""
             continue
-        columns = _columns(header, len(row))
-        cells = tuple(
-            Cell(
-                value=value,
-                when=_year(columns[k]),
-                column=columns[k],
-                percent=_is_percent(value, cell, columns[k], label, section),
-                path=f"{path}[{n}][{k + 1}]",
-            )
-            for k, cell in enumerate(row[1:])
-            if (value := _number(cell)) is not None
-        )
-        counted = bool(_COUNT.search(label))
-        if cells:
+        label = _FOOTNOTE.sub("", row.texts[0]).rstrip(" :;,.")
+        if figure(row.texts[0]) is not None or not label:
+            continue
+        found = _figures(row, layout, f"{path}[{n}]", label, section)
+        if found:
+            counted = bool(_COUNT.search(label))
+            own = found[0][1]
             out.append(
                 Row(
                     label=label,
-                    cells=cells,
-                    scale="" if counted else unit,
+                    cells=tuple(cell for cell, suffix in found if suffix == own),
+                    scale=own or ("" if counted else unit),
                     currency="" if counted else currency,
                     path=f"{path}[{n}]",
+                    section=section,
+                    counted=counted,
                 )
             )
     return Table(rows=tuple(out), scale=unit, currency=currency)
+
+
+def scale_of(text: str) -> str:
+    """The scale that words beside a table state first, such as "(in thousands)" or 单位:万元; "" for none."""
+    found = []
+    for pattern, scale in _SCALES:
+        if m := pattern.search(text):
+            word = m.group().lower().rstrip("s")
+            found.append((m.start(), scale or ("billion" if word == "bn" else word)))
+    return min(found)[1] if found else ""
 
 
 def change(new: Cell, old: Cell) -> Change:
@@ -160,34 +207,16 @@ def _text(cell: Any) -> str:
     return normalise("" if cell is None else str(cell))
 
 
-def _merged(row: list[str]) -> list[str]:
-    """Put "$", "%" and ")" that stand in a cell of their own to the figure that they belong to."""
-    out: list[str] = []
-    for cell in row:
-        if out and (out[-1] in ("$", "€", "£", "¥", "(") or cell in (")", "%", "%)", ")%")):
-            out[-1] += cell
-        elif cell or not out:
-            out.append(cell)
+def _figures(line: Line, layout: Layout, path: str, label: str, section: str) -> list[tuple[Cell, str]]:
+    """The figures of a row, each with the scale that its own cell states."""
+    out = []
+    for text, place, (column, when, part) in zip(line.texts[1:], line.places[1:], layout.columns(line), strict=True):
+        value = figure(text)
+        if value is not None:
+            percent = _is_percent(value, text, column, label, section)
+            cell = Cell(value=value, when=when, column=column, percent=percent, path=f"{path}[{place}]", part=part)
+            out.append((cell, suffix(text)))
     return out
-
-
-def _number(cell: str) -> Decimal | None:
-    """A cell's figure; in brackets or after a minus it is negative. Text and dashes are no figure."""
-    match = _NUMBER.match(cell)
-    if match is None:
-        return None
-    value = Decimal(match.group(1).replace(",", ""))
-    return -value if re.match(r"[$€£¥\s]*[(−–-]", cell) else value
-
-
-def _is_data(row: list[str]) -> bool:
-    """Whether a row holds a label and a figure other than a year."""
-    return (
-        len(row) > 1
-        and bool(row[0])
-        and _number(row[0]) is None
-        and any(_number(c) is not None and not _YEAR.fullmatch(c) for c in row[1:])
-    )
 
 
 def _is_percent(value: Decimal, cell: str, column: str, label: str, section: str) -> bool:
@@ -197,16 +226,9 @@ def _is_percent(value: Decimal, cell: str, column: str, label: str, section: str
     return abs(value) <= 100 and not re.search(r"[$€£¥]", cell) and bool(_RATIO.search(label) or _RATIO.search(section))
 
 
-def _columns(header: list[str], width: int) -> list[str]:
-    """The column of each cell after the label; unknown where header and row cannot be laid side by side."""
-    if len(header) == width:
-        return header[1:]
-    if len(header) == width - 1:
-        return header
-    return [""] * (width - 1)
-
-
-def _year(column: str) -> str:
-    """The one year that a column's words name; "" for none, or for a change between two."""
-    years = _YEAR.findall(column)
-    return years[0] if len(years) == 1 and not re.search(r"change|vs|%", column, re.IGNORECASE) else ""
+def _currency(head: str, rows: list[list[str]]) -> str:
+    """The currency of the head's words, or else the first sign in a cell."""
+    found = [(m.start(), sign) for pattern, sign in _CURRENCIES if (m := pattern.search(head))]
+    if found:
+        return min(found)[1]
+    return next((s for s in "$€£¥" if any(s in c for row in rows for c in row)), "")
