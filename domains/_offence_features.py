@@ -34,10 +34,26 @@ _LENGTHS = 5
 _LENGTH_STEP = 25
 
 PRIOR = {
-    "k:slur": 1.4, "k2:slur": 0.5, "k:epithet": 0.8, "k2:epithet": 0.4, "k:contempt": 0.5, "k:crime": 0.3, "k:animal": 0.4,
-    "k:sweeping": 0.2, "k:address": 0.2, "k:fairness": -0.5, "k2:fairness": -0.4, "k:warmth": -0.5, "k2:warmth": -0.4,
-    "k:quote": -0.2, "k:clean": -1.0, "c:group+slur": 0.5, "c:contempt+group": 0.5, "c:crime+group": 0.3, "c:animal+group": 0.3,
-}  # fmt: skip
+    "k:slur": 1.4,
+    "k2:slur": 0.5,
+    "k:epithet": 0.8,
+    "k2:epithet": 0.4,
+    "k:contempt": 0.5,
+    "k:crime": 0.3,
+    "k:animal": 0.4,
+    "k:sweeping": 0.2,
+    "k:address": 0.2,
+    "k:fairness": -0.5,
+    "k2:fairness": -0.4,
+    "k:warmth": -0.5,
+    "k2:warmth": -0.4,
+    "k:quote": -0.2,
+    "k:clean": -1.0,
+    "c:group+slur": 0.5,
+    "c:contempt+group": 0.5,
+    "c:crime+group": 0.3,
+    "c:animal+group": 0.3,
+}
 """What we believe before any training, as log-odds of "offensive": set by hand, from no data."""
 
 

@@ -105,7 +105,9 @@ class Keywords:
                 meanings.setdefault(plain(str(word)), set()).add(("group", f"{lang}.{name}"))
         for category, content in value["categories"].items():
             if category not in CATEGORIES:
-                raise ConfigError("a keyword list has an unknown category", expected=", ".join(CATEGORIES), got=category)
+                raise ConfigError(
+                    "a keyword list has an unknown category", expected=", ".join(CATEGORIES), got=category
+                )
             for phrase in content["phrases"]:
                 meanings.setdefault(plain(str(phrase)), set()).add(("category", category))
             for entry in content["sequences"]:

@@ -65,7 +65,9 @@ class FilterTask:
         """
         text = fields.get("text")
         if not isinstance(text, str) or not text.strip():
-            raise RecordError("a record has no text", expected="text in the field 'text'", do="map 'text' to its column")
+            raise RecordError(
+                "a record has no text", expected="text in the field 'text'", do="map 'text' to its column"
+            )
         return Text(text=text)
 
     def prompt(self, source: Text) -> str:

@@ -27,7 +27,8 @@ __all__ = ["read", "render", "shown"]
 _PART = "/concordat/sheet.txt"
 _RELATION = "urn:concordat:sheet"
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
-_BEFORE_ZIP = datetime(2000, 1, 1)  # noqa: DTZ001 - a file's own time would make equal documents unequal.
+_ALWAYS = datetime(2000, 1, 1)
+"""A file's own time would make equal documents unequal."""
 _MOST = 64 << 20
 
 
@@ -64,9 +65,9 @@ def render(sheet: Mapping[str, Any]) -> bytes:
     for name, value in what.stamp:
         cells = table.add_row().cells
         cells[0].text, cells[1].text = name, _plain(value)
-    document.sections[0].footer.paragraphs[0].text = (
-        f"{_plain(what.label)} · {what.words['content']} {stamping.short(sheet['stamp']['content'])}"
-    )
+    document.sections[0].footer.paragraphs[
+        0
+    ].text = f"{_plain(what.label)} · {what.words['content']} {stamping.short(sheet['stamp']['content'])}"
     package = document.part.package
     part = Part(PackURI(_PART), "text/plain", pack(sheet), package)
     document.part.relate_to(part, _RELATION)
@@ -140,7 +141,7 @@ def _properties(document: Any, sheet: Mapping[str, Any], what: Page) -> None:
     core.keywords = f"{sheet['stamp']['task']}; {sheet['stamp']['model']}"[:255]
     core.comments = stamping.aigc(sheet["stamp"])[:255]
     core.language = "zh-CN" if what.lang == "zh" else "en"
-    core.created = core.modified = _BEFORE_ZIP
+    core.created = core.modified = _ALWAYS
     core.revision = 1
 
 

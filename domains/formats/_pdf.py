@@ -104,7 +104,9 @@ def _story(what: Page) -> list[Any]:
         between = "" if what.lang == "zh" else " "
         text = between.join(f"{_marked(s.text)}<super size=6>{s.note}</super>" for s in block.sentences)
         paragraph = Paragraph(text, body)
-        story += [KeepTogether([Paragraph(_marked(block.heading), heading), paragraph])] if block.heading else [paragraph]
+        story += (
+            [KeepTogether([Paragraph(_marked(block.heading), heading), paragraph])] if block.heading else [paragraph]
+        )
     for figure in what.figures:
         wide, high = ImageReader(io.BytesIO(figure.png)).getSize()
         width = min(165 * mm, 110 * mm * wide / high)
@@ -113,7 +115,11 @@ def _story(what: Page) -> list[Any]:
     story.append(Paragraph(_marked(what.words["sources"]), heading))
     story += [Paragraph(f"<super size=5>{i}</super> {_marked(n)}", small) for i, n in enumerate(what.notes, start=1)]
     rows = [[Paragraph(_marked(name), small), Paragraph(_marked(value), small)] for name, value in what.stamp]
-    tight = [("VALIGN", (0, 0), (-1, -1), "TOP"), ("TOPPADDING", (0, 0), (-1, -1), 1), ("BOTTOMPADDING", (0, 0), (-1, -1), 1)]
+    tight = [
+        ("VALIGN", (0, 0), (-1, -1), "TOP"),
+        ("TOPPADDING", (0, 0), (-1, -1), 1),
+        ("BOTTOMPADDING", (0, 0), (-1, -1), 1),
+    ]
     table = Table(rows, colWidths=[32 * mm, 138 * mm], style=TableStyle(tight), hAlign="LEFT")
     story.append(KeepTogether([Paragraph(_marked(what.words["stamp"]), heading), table]))
     return story
