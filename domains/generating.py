@@ -27,7 +27,7 @@ from domains.formats import Format
 from domains.pipeline import Document, Settings, WritesText, draft
 from domains.stamping import ModelUsed, sheet, stamp
 from fedcore import canonical
-from fedcore.errors import ConcordatError, ConfigError, RecordError, StorageError, TrustError
+from fedcore.errors import ConcordatError, ConfigError, LinkError, RecordError, StorageError, TrustError
 from fedcore.manifest import ReleaseManifest
 
 __all__ = ["Batch", "Generator", "Order", "batch", "fields_of", "inputs", "write_whole"]
@@ -203,6 +203,7 @@ def batch(
         tell: Is told at once of an input that fails.
     Raises:
         StorageError: The directory cannot be written.
+        LinkError: The model server is gone.
     """
     _make(out)
     written, skipped, failed = [], [], dict[str, str]()
@@ -215,8 +216,8 @@ def batch(
                 continue
             _, page = generator.write(fields_of(source, generator.task), key)
             data = formats.render(page, generator.order.form)
-        except StorageError:
-            raise
+        except (StorageError, LinkError):
+            raise  # It would fail for every other input as well.
         except ConcordatError as error:
             failed[source.name] = str(error)
             tell(source.name, str(error))
