@@ -162,5 +162,5 @@ def _as_text(data: bytes) -> str | None:
         said = data.decode()
     except UnicodeDecodeError:
         return None
-    good = sum(c.isalnum() or c in " .,'\n，。" for c in said)
+    good = sum(c.isprintable() or c == "\n" for c in said)
     return said if len(said) >= 6 and good >= 0.9 * len(said) else None

@@ -12,6 +12,7 @@ frozenset()
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -163,13 +164,14 @@ def _stands(sequence: _Sequence, places: Mapping[str, list[tuple[int, int]]]) ->
     """Whether the groups stand in order, each near the one before, and nothing before excuses them."""
     if any(g not in places for g in sequence.groups):
         return False
-    excuses = places.get(sequence.unless, [])
-    for first in places[sequence.groups[0]]:
-        if any(first[0] - _BEFORE <= e[1] <= first[0] for e in excuses):
-            continue
-        ends = {first[1]}
-        for group in sequence.groups[1:]:
-            ends = {p[1] for p in places[group] for end in ends if 0 <= p[0] - end <= sequence.within}
-        if ends:
-            return True
-    return False
+    excuses = sorted(p[1] for p in places.get(sequence.unless, []))
+    ends = sorted(p[1] for p in places[sequence.groups[0]] if not _any_between(excuses, p[0] - _BEFORE, p[0]))
+    for group in sequence.groups[1:]:
+        ends = sorted(p[1] for p in places[group] if _any_between(ends, p[0] - sequence.within, p[0]))
+    return bool(ends)
+
+
+def _any_between(values: list[int], low: int, high: int) -> bool:
+    """Whether a sorted list has a value from `low` to `high`."""
+    at = bisect_left(values, low)
+    return at < len(values) and values[at] <= high

@@ -1,4 +1,4 @@
-"""The filter's classifier sees kinds of words and what meets what, trains from a features base, and refuses bad rows."""
+"""The filter's classifier sees kinds of words and what meets what; bad rows are refused by number."""
 
 import random
 from pathlib import Path

@@ -116,7 +116,7 @@ def test_a_server_that_is_not_there_and_one_that_is_late_are_told_apart(server: 
     with pytest.raises(LinkError, match="cannot be reached"):
         ask(ServerWriter("http://127.0.0.1:1/v1", "big"))
     release = threading.Event()
-    server.answers = lambda _p, _b: (200, {}) if release.wait(5) else (200, {})
+    server.answers = lambda _p, _b: (200, {"late": release.wait(5)})
     with pytest.raises(LinkError, match="in time") as raised:
         ask(ServerWriter(server.url, "big", timeout_s=0.2))
     release.set()
