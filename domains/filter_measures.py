@@ -119,7 +119,14 @@ def _judge(bench: Bench, fitted: list[dict[str, Any]], folder: Path) -> tuple[Ju
         make_filter_base(folder / "plain", prior=False)
         make_filter_base(folder / "private", dimension=_PRIVATE_DIMENSION)
         private = Recipe(base=folder / "private", rounds=40, learning_rate=0.03, clip_norm_l2=4.0)
-        recipe = Recipe(base=folder / "plain", rounds=80, learning_rate=0.02, private=private)
+        recipe = Recipe(
+            base=folder / "plain",
+            rounds=80,
+            learning_rate=0.05,
+            clip_norm_l2=12.0,
+            optimiser="sgd",
+            private=private,
+        )
         return bench.train("safety.filter", fitted, recipe), f"trained on {len(fitted)} texts, federated across sites"
     if (released := bench.released()) is not None:
         return released, "the release's classifier; nothing was trained here"
