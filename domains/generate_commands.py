@@ -23,7 +23,7 @@ from domains import bases, formats
 from domains.base import Task, load_task, traits
 from domains.formats import Format
 from domains.generating import Batch, Generator, Order, batch, fields_of, inputs, write_whole
-from domains.pipeline import Document
+from domains.pipeline import Document, WritesText
 from domains.release_commands import KeyOption, load_release
 from domains.stamping import ModelUsed
 from fedcore.adapter import AdapterState
@@ -206,11 +206,13 @@ def _from_base(
         if state is not None:
             adapted = base.adapt(state.schema, ())
             adapted.load(state)
-    writer: Any = Writer(base, adapted)
+    writer: WritesText = Writer(base, adapted)
     if key is not None:
         from domains.watermark import Marked
 
-        writer = Marked(writer, key)
+        writer = Marked(base, adapted, key)
+        # In the digest of what a file is made from; the stamp says how well the mark shows.
+        used = replace(used, watermark=key.fingerprint)
     return replace(plain, writer=writer, model=used, manifest=manifest)
 
 

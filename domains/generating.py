@@ -148,7 +148,7 @@ class Generator:
         document, filtered = guarded(self.filter, fields, self.writer, write)
         where = stamp(
             self.task,
-            self._told(),
+            self._told(document),
             self.manifest,
             lang=self.order.lang,
             style=style,
@@ -165,10 +165,12 @@ class Generator:
             figures=[*(drawn(source) if callable(drawn) else ()), *getattr(document, "figures_png", ())],
         )
 
-    def _told(self) -> ModelUsed:
-        """The model, with what its writer says of a watermark in the text just written."""
-        said = getattr(self.writer, "watermark", "")
-        return replace(self.model, watermark=said) if said else self.model
+    def _told(self, document: Document) -> ModelUsed:
+        """The model, with what its writer says of a watermark in the document."""
+        described = getattr(self.writer, "described", None)
+        if described is None:
+            return self.model
+        return replace(self.model, watermark=described([s.text for s in document.sentences if s.source == "model"]))
 
     def _versions(self) -> dict[str, str]:
         return {name: str(base.digest) for name, base in sorted(self.knowledge.items())}
