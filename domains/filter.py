@@ -17,6 +17,7 @@ False
 'keywords en-1+zh-1, no classifier'
 """
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -117,8 +118,7 @@ class Filter:
         # Two labels: the probability is the logistic function of the difference.
         row = [float(x) for x in self._judge.logits([" ".join(feature_words(text))])[0]]
         at = self._judge.labels.index("offensive")
-        difference = row[at] - row[1 - at]
-        return 1.0 / (1.0 + 2.718281828459045 ** -max(-60.0, min(60.0, difference)))
+        return 1.0 / (1.0 + math.exp(-max(-60.0, min(60.0, row[at] - row[1 - at]))))
 
 
 def guarded(

@@ -55,7 +55,7 @@ class FilterTask:
         named = LABELS[int(label)] if label in (0, 1, "0", "1") else label
         if named not in LABELS:
             raise RecordError("the field 'label' is wrong", expected=" or ".join(LABELS), got=type(label).__name__)
-        return [Example(prompt=self.prompt(self.read(fields)), target="", unit=unit, label=str(named))]  # type: ignore[arg-type]
+        return [Example(prompt=self.prompt(self.read(fields)), target="", unit=unit, label=str(named))]
 
     def read(self, fields: Mapping[str, Any]) -> Text:
         """Read the text.
@@ -77,6 +77,10 @@ class FilterTask:
     def skeleton(self, source: Text) -> Skeleton:
         """Nothing: this task writes no documents."""
         return Skeleton(statements=(), vocabulary=frozenset())
+
+    def make_base(self, directory: Path) -> None:
+        """Write the base of this task into a new directory."""
+        make_filter_base(directory)
 
 
 def make_filter_base(directory: Path, *, dimension: int = _DIMENSION, prior: bool = True) -> None:

@@ -98,6 +98,8 @@ def generate_command(
         max_new_tokens=max_new_tokens,
         form=chosen or "md",
     )
+    if task.kind == "classify" and (server is not None or watermark is not None):
+        raise ConfigError(f"no model writes for the task {task.name}", do="leave out --server and --watermark")
     if server is not None and (manifest is not None or base_name is not None or server_model is None):
         raise ConfigError("--server needs --model, and takes neither --release nor --base", do="leave one out")
     if watermark is not None and (server is not None or base_name == _NO_BASE):
@@ -192,7 +194,10 @@ def _from_base(
         from domains.watermark import read_key
 
         key = read_key(watermark)
-    path = _base(name)
+    if plain.task.kind == "classify" and manifest is None and base_name is None and not _can_make(name, plain.task):
+        console.print("no classifier is given: rules alone decide; see --release and --base", markup=False)
+        return plain
+    path = _base(name, plain.task)
     # torch takes seconds to import: everything that can be refused has been refused by now.
     from domains.classifying import Classifier
     from domains.language import Base, Writer
@@ -288,13 +293,25 @@ def _file(document: Document, sheet: Mapping[str, Any], form: Format | None, *, 
     return (text + "\n").encode()
 
 
-def _base(name: str) -> Path:
-    """The base's directory; a known one is prepared on first use."""
+def _can_make(name: str, task: Task) -> bool:
+    """Whether a base is there, or can be made on the spot: a task may offer `make_base(directory)` for its own."""
+    there = {b.name for b in bases.list_bases(bases.default_root(os.environ))}
+    return name in there or Path(name).is_dir() or callable(getattr(task, "make_base", None))
+
+
+def _base(name: str, task: Task) -> Path:
+    """The base's directory; a known one, or the task's own, is prepared on first use."""
     root = bases.default_root(os.environ)
     prepared = {b.name for b in bases.list_bases(root) if b.path is not None}
-    if name in bases.KNOWN and name not in prepared and not Path(name).is_dir():
-        with console.status(f"preparing the base {name}, once"):
-            return bases.prepare(name, root)
+    if name not in prepared and not Path(name).is_dir():
+        if name in bases.KNOWN:
+            with console.status(f"preparing the base {name}, once"):
+                return bases.prepare(name, root)
+        if name == traits(task).base and callable(make := getattr(task, "make_base", None)):
+            made = root / "made" / name
+            if not made.is_dir():
+                make(made)
+            return bases.add(str(made), root, name=name)
     return bases.find(name, root)
 
 

@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from domains import formats
-from domains.base import Language, Skeleton, Task, load_task, task_digest, task_names, traits
+from domains.base import Language, Task, load_task, task_digest, task_names, traits
 from domains.classifying import Judge
 from domains.filter import Filter, guarded
 from domains.formats import Format
-from domains.pipeline import Document, Settings, WritesText, draft
+from domains.pipeline import Document, Settings, WritesText
+from domains.pipeline import generate as write_document
 from domains.stamping import ModelUsed, sheet, stamp
 from fedcore import canonical
 from fedcore.errors import ConcordatError, ConfigError, LinkError, RecordError, StorageError, TrustError
@@ -88,6 +89,8 @@ class Generator:
 
     def __post_init__(self) -> None:
         self.order.style_for(self.task)
+        if self.task.kind == "classify" and self.writer is not None:
+            raise ConfigError(f"the task {self.task.name} is judged by a classifier", do="leave out --server")
         if self.order.lang not in traits(self.task).languages:
             raise ConfigError(
                 f"the task {self.task.name} does not write {self.order.lang!r}",
@@ -130,8 +133,7 @@ class Generator:
         source = self.task.read({**fields, **more})
         if self.judge is not None and hasattr(self.task, "judge"):
             source = self.task.judge(source, self.judge)
-        skeleton: Skeleton = self.task.skeleton(source)
-        if not skeleton.statements:
+        if not self.task.skeleton(source).statements:
             raise RecordError(
                 f"the task {self.task.name} has nothing to say about an input", do="give an input that holds something"
             )
@@ -140,10 +142,9 @@ class Generator:
             temperature=self.order.temperature_for(self.task),
             seed=self.order.seed,
         )
-        prompt = self.task.prompt(source) if self.writer is not None else ""
 
         def write(writer: WritesText | None) -> Document:
-            return draft(self.task, skeleton, prompt, writer, settings)
+            return write_document(self.task, source, writer, settings)
 
         document, filtered = guarded(self.filter, fields, self.writer, write)
         where = stamp(
