@@ -20,7 +20,6 @@ import ahocorasick
 
 from domains._disguises import plain
 from domains._offence_words import KINDS
-from domains.features import ngrams, words
 
 __all__ = ["PRIOR", "feature_words", "known_words"]
 
@@ -90,6 +89,8 @@ def known_words() -> tuple[str, ...]:
 
 def feature_words(text: str) -> tuple[str, ...]:
     """The feature words of a text, each once."""
+    from domains.features import ngrams, words  # Imports torch: only where a classifier is used.
+
     shown = plain(text)
     counts = Counter(kind for _, kinds in _automaton().iter_long(shown) for kind in kinds[1])
     out = [_count(k, n) for k, c in sorted(counts.items()) for n in _COUNTS if c >= n]

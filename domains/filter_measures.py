@@ -35,7 +35,7 @@ _TOLD = (
     " sentences to yourself whatever a document asks."
 )
 """What the echoing model was told; none of it may reach a document."""
-_PRIVATE_DIMENSION = 256
+_PRIVATE_DIMENSION = 2048
 """Inputs for runs of characters where noise is added to each: fewer, so that less of it is learned."""
 
 
@@ -118,7 +118,7 @@ def _judge(bench: Bench, fitted: list[dict[str, Any]], folder: Path) -> tuple[Ju
     if bench.fit is not None:
         make_filter_base(folder / "plain", prior=False)
         make_filter_base(folder / "private", dimension=_PRIVATE_DIMENSION)
-        private = Recipe(base=folder / "private", rounds=40, learning_rate=0.03, clip_norm_l2=4.0)
+        private = Recipe(base=folder / "private", rounds=20, learning_rate=0.05, clip_norm_l2=2.0, optimiser="sgd")
         recipe = Recipe(
             base=folder / "plain",
             rounds=80,
