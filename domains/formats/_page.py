@@ -157,7 +157,7 @@ def _stamp(sheet: Mapping[str, Any], words: Mapping[str, str]) -> tuple[tuple[st
     spent = "" if where["epsilon"] is None else f"epsilon {where['epsilon']:.3g}, delta {where['delta']:.1g}"
     lines = [
         ("content", stamping.short(where["content"])),
-        ("made", where["model"]),
+        ("made", _made(where["model"], sheet["lang"])),
         ("base", f"{where['base']} {digest}".strip() if where["base"] else words["none"]),
         ("release", where["release"] or words["none"]),
         ("epsilon", spent),
@@ -178,6 +178,22 @@ def _stamp(sheet: Mapping[str, Any], words: Mapping[str, str]) -> tuple[tuple[st
         ),
     ]
     return tuple((words[name], value) for name, value in lines if value)
+
+
+_MODELS_ZH = {
+    "rules only": "仅规则",
+    "base model alone": "仅基础模型",
+    "base model and released adapter": "基础模型与已发布的适配器",
+    "server model ": "服务器模型 ",
+    " (withheld by the filter: rules wrote)": "（被内容过滤拦下，由规则撰写）",
+}
+
+
+def _made(model: str, lang: str) -> str:
+    """The model used, in the language of the document; the metadata keep the English words."""
+    for english, chinese in _MODELS_ZH.items() if lang == "zh" else ():
+        model = model.replace(english, chinese)
+    return model
 
 
 def _versions(value: Mapping[str, str]) -> str:
