@@ -17,7 +17,6 @@ from typing import Any, Literal
 
 from domains._offence_features import PRIOR, feature_words, known_words
 from domains.base import Example, Sensitive, Skeleton
-from domains.features import make_features_base
 from fedcore.errors import RecordError
 
 __all__ = ["LABELS", "FilterTask", "Text", "make_filter_base"]
@@ -91,5 +90,7 @@ def make_filter_base(directory: Path, *, dimension: int = _DIMENSION, prior: boo
         dimension: Inputs that all runs of characters share; fewer suffer less from private noise.
         prior: Whether it starts from what was set by hand, or from nothing.
     """
+    from domains.features import make_features_base  # Imports torch: only where a base is made.
+
     odds = {w: (0.0, v) for w, v in PRIOR.items()} if prior else None
     make_features_base(directory, labels=LABELS, known=known_words(), dimension=dimension, prior=odds)

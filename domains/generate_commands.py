@@ -21,6 +21,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from domains import bases, formats
 from domains.base import Task, load_task, traits
+from domains.filter import Filter
+from domains.filter_task import FilterTask
 from domains.formats import Format
 from domains.generating import Batch, Generator, Order, batch, fields_of, inputs, write_whole
 from domains.pipeline import Document, WritesText
@@ -28,7 +30,7 @@ from domains.release_commands import KeyOption, load_release
 from domains.stamping import ModelUsed
 from fedcore.adapter import AdapterState
 from fedcore.cli import console, example, report
-from fedcore.errors import ConfigError, Interrupted, RecordError
+from fedcore.errors import BaseMismatch, ConfigError, Interrupted, RecordError
 from fedcore.manifest import ReleaseManifest
 
 __all__ = ["generate"]
@@ -81,6 +83,10 @@ def generate_command(
     watermark: Annotated[
         Path | None, typer.Option("--watermark", metavar="KEYFILE", help="Mark the model's words with this key.")
     ] = None,
+    filter_release: Annotated[
+        Path | None,
+        typer.Option("--filter-release", metavar="DIR", help="A release of safety.filter, after the keywords."),
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE|DIR", help="For a folder, a directory.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> None:
@@ -114,6 +120,8 @@ def generate_command(
     else:
         fields = fields_of(source, task)
         task.read({**fields, "lang": order.lang, "style": order.style_for(task)} | _consulted(plain))
+    if filter_release is not None:
+        plain = replace(plain, filter=_filter(filter_release, key))
     if server is not None and server_model is not None:
         generator = _from_server(plain, server, server_model, server_key, insecure=insecure)
     elif base_name == _NO_BASE:
@@ -227,6 +235,25 @@ def _from_server(plain: Generator, url: str, model: str, key: Path | None, *, in
 
     writer = ServerWriter(url, model, key_file=key, allow_plain_http=insecure)
     return replace(plain, writer=writer, model=ModelUsed(kind="server", name=model))
+
+
+def _filter(directory: Path, key: str | None) -> Filter:
+    """The content filter with a released classifier after its keywords.
+
+    Raises:
+        ConfigError: The release is of another task.
+        TamperedRelease: It does not verify.
+    """
+    manifest, state = load_release(directory, key)
+    task = FilterTask()
+    if manifest.task != task.name:
+        raise ConfigError("--filter-release was made for another task", expected=task.name, got=manifest.task)
+    base = _base(manifest.base_name, task)
+    if (digest := bases.digest_of(base)) != manifest.base_digest:
+        raise BaseMismatch("the filter's base is another", expected=manifest.base_digest[:16], got=digest[:16])
+    from domains.classifying import Classifier
+
+    return Filter(judge=Classifier.load(base, state), name=f"classifier {manifest.release_id}")
 
 
 def _knowledge(task: Task) -> Mapping[str, Any]:

@@ -7,17 +7,23 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner, Result
 
 from domains import formats
 from domains.commands import generate
+from domains.filter_task import FilterTask
 from domains.finance.synthetic import records
-from domains.language import set_threads
+from domains.language import Base, set_threads
 from domains.verify_commands import verify_command
 from domains.watermark import write_key
+from fedcore.adapter import AdapterSchema, AdapterState
+from fedcore.adapter_files import write_adapter
 from fedcore.errors import ConfigError, RecordError, TamperedRelease
+from fedcore.identity import SigningIdentity
+from fedcore.manifest import ReleaseManifest
 from simulations.tiny import make_tiny_base
 
 ROWS = list(records("harbour", 3, seed=4))[:3]
@@ -171,3 +177,47 @@ def test_a_folder_needs_a_directory(call: Callable[..., Result], folder: Path, t
     for out in ((), ("--out", tmp_path / "a.md")):
         with pytest.raises(ConfigError, match="directory"):
             call(generate, TASK, "--input", folder, "--base", "none", *out)
+
+
+def test_a_released_classifier_comes_after_the_keywords_and_is_stamped(
+    call: Callable[..., Result], folder: Path, tmp_path: Path
+) -> None:
+    signer = SigningIdentity.generate()
+    FilterTask().make_base(tmp_path / "base")
+    card = Base.load(tmp_path / "base").card
+    schema = AdapterSchema.for_base(card, rank=1, alpha=1, targets=())
+    state = AdapterState.initial(schema, seed=1)
+    # This one finds everything offensive.
+    state = state.replace({"classifier.bias": np.array([-9.0, 9.0], dtype=np.float32)})
+
+    def released(name: str, task: str) -> Path:
+        fields: dict[str, Any] = {
+            "job_id": "f",
+            "task": task,
+            "base_name": str(tmp_path / "base"),
+            "base_digest": card.digest,
+            "schema": schema,
+            "schema_digest": schema.digest,
+            "plan_digest": "0" * 64,
+            "state_digest": state.digest,
+            "files": write_adapter(tmp_path / name, state, "mine"),
+            "strategy": "fedavg",
+            "rounds": 1,
+            "contributors": {},
+            "spends": (),
+            "unsafe": (),
+            "loss_base": 2.0,
+            "loss_released": 1.5,
+            "parent": None,
+            "code_version": "0",
+            "created": "2026-01-01T00:00:00Z",
+        }
+        ReleaseManifest(**fields).write(tmp_path / name, signer)
+        return tmp_path / name
+
+    asked = (generate, TASK, "--input", folder / "r0.json", "--base", "none", "--key", signer.public.key_hex, "--json")
+    value = json.loads(call(*asked, "--filter-release", released("good", "safety.filter")).stdout)
+    assert value["stamp"]["filter"]["input"] == ["abuse"]
+    assert ", classifier " in value["stamp"]["filter"]["version"]
+    with pytest.raises(ConfigError, match="another task"):
+        call(*asked, "--filter-release", released("other", "medicine.record"))
