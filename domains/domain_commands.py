@@ -3,6 +3,7 @@
     concordat domain list
     concordat domain describe medicine.record
     concordat domain evaluate medicine.record --records ../shared/data/synthea_fhir_notes --base none --json
+    concordat domain verify note.docx
 
 An evaluation prints figures only, never a record. These commands read the environment for the caches' places.
 """
@@ -23,6 +24,7 @@ from domains.base import load_task, task_digest, task_names, traits
 from domains.commands import load_release
 from domains.evaluation import Bench, Fit, Scores, load_measure, read_rows
 from domains.pipeline import WritesText
+from domains.verify_commands import verify_command
 from fedcore.cli import console, example, report
 from fedcore.errors import ConfigError, RecordError
 from fedcore.manifest import ReleaseManifest
@@ -161,6 +163,9 @@ def evaluate_command(
         scores = measure(bench)
     value = _value(task_name, len(rows), scores, manifest, lang, fitted)
     report(value, as_json=as_json, human=lambda: _show(value))
+
+
+domain.command("verify", epilog=example("concordat domain verify note.docx"))(verify_command)
 
 
 def _fit(share: float | None, epsilon: str | None, seed: int) -> Fit | None:

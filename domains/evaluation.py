@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, final
+from typing import Any, Literal, Protocol, TypeVar, final
 
 import numpy as np
 
@@ -47,13 +47,14 @@ class Recipe:
         rounds: Federated rounds; with `joint` each is one step that all institutions take together.
         steps_per_round: Local steps of a round, 1 with `joint`.
         sampling_rate: Chance of each unit to be in a step, in (0, 1].
-        learning_rate: Of AdamW.
+        learning_rate: Of the optimiser.
         clip_norm_l2: Longest gradient of a unit.
         examples_per_unit: Most examples of a unit in a step.
         max_tokens: Longest example.
         targets: Modules that LoRA attaches to; none for a features base.
         rank, alpha: Of LoRA.
         joint: Joint steps, with shared noise behind masks where there are four or more institutions.
+        optimiser: "adamw", or "sgd" with momentum 0.9, which leaves rare words of a features base small.
         least_units: Institutions with fewer are merged.
         private: The recipe in place of this one where noise is added.
     Raises:
@@ -72,6 +73,7 @@ class Recipe:
     rank: int = 4
     alpha: float = 8.0
     joint: bool = True
+    optimiser: Literal["adamw", "sgd"] = "adamw"
     least_units: int = 4
     private: "Recipe | None" = None
 

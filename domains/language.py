@@ -17,12 +17,12 @@ torch.Size([1])
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Any, Literal, Protocol, final
 
 import numpy as np
 import peft
@@ -49,6 +49,7 @@ __all__ = [
     "LoraSite",
     "Quantization",
     "ResidualPair",
+    "Shapes",
     "TokenBatch",
     "Writer",
     "collate",
@@ -334,6 +335,15 @@ class Base:
             found = self.model(input_ids=ids, attention_mask=batch.attention_mask).logits
         return found.float().cpu().numpy()  # type: ignore[no-any-return]
 
+    def tokens(self, text: str) -> list[int]:
+        """A text's tokens, with no start or end token."""
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    @property
+    def vocabulary(self) -> int:
+        """How many logits a causal model gives, which can be more than its tokenizer knows."""
+        return int(self.model.get_output_embeddings().weight.shape[0])
+
     def _prompt_ids(self, prompt: str) -> list[int]:
         """The prompt with the start token that the model expects, and never an end token."""
         ids: list[int] = list(self.tokenizer(prompt)["input_ids"])
@@ -549,15 +559,30 @@ def mean_loss(base: Base, adapted: Adapted | None, examples: Iterable[Encoded], 
     return total / len(ordered)
 
 
+class Shapes(Protocol):
+    """Changes what may be written next: a grammar, or a watermark. One for each writer, asked anew for each call."""
+
+    def begin(self, rows: int, width: int, max_new_tokens: int) -> Callable[[Tensor, Tensor], Tensor]:
+        """From all tokens so far, the prompt's `width` first, and the logits of the next, to other logits."""
+        ...
+
+
 @final
 class Writer:
-    """Writes text with a base, with or without its adapter; keys and values are cached between tokens."""
+    """Writes text with a base, with or without its adapter; keys and values are cached between tokens.
 
-    def __init__(self, base: Base, adapted: Adapted | None = None) -> None:
+    Args:
+        base: A causal language model.
+        adapted: Its adapter, or None for the base alone.
+        shapes: Change the logits of each next token, in this order, before temperature does.
+    """
+
+    def __init__(self, base: Base, adapted: Adapted | None = None, shapes: Sequence[Shapes] = ()) -> None:
         if base.card.kind != "causal":
             raise UnsupportedModel("a classifier cannot write text", expected="a causal language model")
         self._base = base
         self._adapted = adapted
+        self._shapes = tuple(shapes)
 
     @torch.no_grad()
     def write(self, prompts: Sequence[str], *, max_new_tokens: int, temperature: float, seed: int) -> list[str]:
@@ -596,11 +621,26 @@ class Writer:
             use_cache=True,
             **sampling,
         )
+        shaping = transformers.LogitsProcessorList(
+            [_Shaped(s.begin(len(rows), width, max_new_tokens)) for s in self._shapes]
+        )
         devices = range(torch.cuda.device_count()) if base.device.type == "cuda" else []
         with base.without_adapter() if self._adapted is None else nullcontext(), torch.random.fork_rng(devices):
             torch.manual_seed(seed)
-            out = base.model.generate(input_ids=ids, attention_mask=mask, generation_config=config)
+            out = base.model.generate(
+                input_ids=ids, attention_mask=mask, generation_config=config, logits_processor=shaping
+            )
         return [str(t) for t in base.tokenizer.batch_decode(out[:, width:], skip_special_tokens=True)]
+
+
+class _Shaped(transformers.LogitsProcessor):  # type: ignore[misc]
+    """A shape as transformers wants it."""
+
+    def __init__(self, change: Callable[[Tensor, Tensor], Tensor]) -> None:
+        self._change = change
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        return self._change(input_ids, scores)
 
 
 def write_random(directory: Path, config: Mapping[str, Any], *, seed: int) -> None:

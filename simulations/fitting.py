@@ -36,6 +36,8 @@ __all__ = ["DELTA", "fit", "scenario_of"]
 DELTA = 1e-5
 _HELD_OUT = 2
 """Units that a simulation sets aside to measure a loss on."""
+_MOMENTUM = 0.9
+"""Of a recipe that asks for "sgd"."""
 _MASKED = 4
 """From so many institutions on, joint steps are masked and share their noise."""
 _ANY = 8.0
@@ -141,7 +143,11 @@ def scenario_of(
         split=SplitSettings(kind="column", column="site", merge_below_units=recipe.least_units),
         privacy=privacy,
         adapter=AdapterSettings(rank=recipe.rank, alpha=recipe.alpha, targets=recipe.targets),
-        optimiser=Optimiser(learning_rate=recipe.learning_rate),
+        optimiser=Optimiser(
+            name=recipe.optimiser,
+            learning_rate=recipe.learning_rate,
+            momentum=_MOMENTUM if recipe.optimiser == "sgd" else 0.0,
+        ),
         evaluation=EvaluationSettings(examples=_HELD_OUT, every_round=False),
         joint=recipe.joint,
         secure_sums=SecureSumSettings(threshold=len(sites) - 1, colluders=1) if masked else None,
