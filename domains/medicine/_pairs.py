@@ -34,15 +34,15 @@ _SMALL = frozenset("of the a an and or to in on with for at by is was after firs
 _DENIED_WEIGHT = 0.25
 _DENIED = frozenset(("no", "not", "denie", "denies", "without", "negativ", "absent", "never", "none", "deny"))
 _COMMON = frozenset(
-    """old year year-old examination physician blood woman man boy girl pressure history temperature ago pulse month week
-    medication normal pain right emergency day days respiration during present within one sign hour started start lung
-    exam left time daily test does up disease pack last loss abdominal cigarette illness minute air period type symptom
-    bilateral perform light feel clear well visit mother father since general previous progressive multiple treatment two
-    three few oral family extremity night episode upper lower infection severe hospital age care difficulty use
-    through based increase increased decreased level home concentration serum patient syndrome acute chronic after
-    before positive negative number several elevated low high show shows drink status sound lesion disorder adult
-    exercise elderly young prescribed brought followup
-    1 2 3 4 5 6 7 8 9 10 30 50 c f x no not without""".split()  # noqa: SIM905
+    """old year year-old examination physician blood woman man boy girl pressure history temperature ago pulse
+    month week medication normal pain right emergency day days respiration during present within one sign
+    hour started start lung exam left time daily test does up disease pack last loss abdominal cigarette
+    illness minute air period type symptom bilateral perform light feel clear well visit mother father since
+    general previous progressive multiple treatment two three few oral family extremity night episode upper
+    lower infection severe hospital age care difficulty use through based increase increased decreased level
+    home concentration serum patient syndrome acute chronic after before positive negative number several
+    elevated low high show shows drink status sound lesion disorder adult exercise elderly young prescribed
+    brought followup 1 2 3 4 5 6 7 8 9 10 30 50 c f x no not without""".split()  # noqa: SIM905
 )
 """Words that most notes have, whatever is wrong."""
 _GATES = (

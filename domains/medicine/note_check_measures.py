@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from domains.classifying import Judge
 from domains.evaluation import Bench, Recipe, Scores
 from domains.medicine.note_check import Note, NoteCheckTask, make_base
 from fedcore.errors import RecordError
