@@ -22,10 +22,10 @@ from typing import Any
 
 from domains._days import moved
 from domains._found import Kind
-from domains.deidentify import Finding, Identities, Pass, Person, Report
-from domains.medicine.fhir import Resource
+from domains.deidentify import Deidentified, Finding, Identities, Pass, Person, Report
+from domains.medicine.fhir import Resource, bundle_of
 
-__all__ = ["deidentify_bundle", "identities_of"]
+__all__ = ["deidentify_bundle", "identities_of", "without_identities"]
 
 _CONTACTS: Mapping[str, Kind] = {
     "phone": "PHONE", "sms": "PHONE", "pager": "PHONE", "fax": "FAX", "email": "EMAIL", "url": "URL",
@@ -100,6 +100,28 @@ def deidentify_bundle(
     return _Bundle(bundle, lang, shift).run()
 
 
+def without_identities(
+    fields: Mapping[str, Any], *, lang: str | None = None, shift: int | None = None
+) -> tuple[dict[str, Any], Report]:
+    """A record's fields with a clean bundle and a clean note, for training; a name has one number in both.
+
+    Args:
+        fields: `bundle`, as an object or its JSON text, and perhaps `note`; other fields stay as they are.
+        lang: As for `deidentify_bundle`.
+        shift: As for `deidentify_bundle`.
+    Raises:
+        NotFhirR4: The bundle is none.
+    """
+    whole = _Bundle(bundle_of(fields["bundle"]), lang, shift)
+    out = dict(fields)
+    out["bundle"], report = whole.run()
+    if isinstance(note := fields.get("note"), str):
+        done = whole.clean(note)
+        out["note"] = done.text
+        report += done.report
+    return out, report
+
+
 class _Bundle:
     """One bundle on its way through the pass."""
 
@@ -129,6 +151,10 @@ class _Bundle:
             if isinstance(resource, Mapping):
                 entries.append({"resource": self._resource(resource)})
         return {**out, "entry": entries}, self._report
+
+    def clean(self, text: str) -> Deidentified:
+        """Another text of the same record."""
+        return self._pass.clean(text)
 
     def _resource(self, resource: Mapping[str, Any]) -> dict[str, Any]:
         kind = str(resource.get("resourceType"))

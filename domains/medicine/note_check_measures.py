@@ -119,7 +119,7 @@ def _records(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def _recipe(base: Path) -> Recipe:
     """A few gentle steps: the base knows the rules already, and there are few notes to learn from."""
-    private = Recipe(base=base, rounds=20, sampling_rate=0.5, learning_rate=0.02, clip_norm_l2=0.5)
+    private = Recipe(base=base, rounds=20, sampling_rate=0.5, learning_rate=0.005, clip_norm_l2=0.5)
     return replace(private, clip_norm_l2=1.0, private=private)
 
 

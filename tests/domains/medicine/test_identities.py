@@ -8,7 +8,7 @@ import pytest
 
 from domains.deidentify import deidentify
 from domains.medicine.fhir import resources, validate
-from domains.medicine.identities import deidentify_bundle, identities_of
+from domains.medicine.identities import deidentify_bundle, identities_of, without_identities
 from domains.medicine.record import RecordTask
 from domains.medicine.synthetic import records
 
@@ -165,3 +165,25 @@ def test_chinese_names_of_a_bundle_are_found_in_its_note() -> None:
     text = "欧阳志远，男，因头晕就诊。Zhiyuan Ouyang signed. 志远诉头晕3天，血压142/88mmHg。"
     clean = deidentify(text, known=identities_of(value), lang="zh").text
     assert clean == "[NAME-1]，男，因头晕就诊。[NAME-1] signed. [NAME-1]诉头晕3天，血压142/88mmHg。"
+
+
+def test_a_record_for_training_loses_its_names_in_bundle_and_note_alike() -> None:
+    fields = {"bundle": json.dumps(bundle()), "note": NOTE, "site": "a"}
+    clean, report = without_identities(fields)
+    assert not any(secret in plain(clean["bundle"]) + clean["note"] for secret in SECRETS)
+    assert clean["site"] == "a"
+    assert clean["bundle"]["entry"][0]["resource"]["name"] == [{"text": "[NAME-1]"}]
+    assert clean["note"].startswith("[NAME-1] ")
+    assert report.kinds["MRN"] >= 1
+    assert fields["note"] == NOTE
+
+
+def test_training_examples_of_a_clean_record_hold_no_name() -> None:
+    task = RecordTask()
+    for row in records("riverside", 10, seed=6):
+        person = row["bundle"]["entry"][0]["resource"]["name"][0]
+        note = f"{person['given'][0]} {person['family']} came. {row['note']}"
+        clean, _ = without_identities({"bundle": row["bundle"], "note": note}, shift=9)
+        (example,) = task.examples(clean, unit="u")
+        assert person["family"] not in example.target + example.prompt
+        assert example.target == f" [NAME-1] came. {row['note']}"
