@@ -1,7 +1,8 @@
 """What goes with what in adult medicine: a condition, findings that speak for it, what fits it, what does not.
 
-Written from general medical knowledge as textbooks share it, none of it from a data set. A line is
-names | findings | tests and treatments that fit | those that do not. A star marks a finding that few other
+Written from general medical knowledge as textbooks share it; no text of a data set is in it. Its author had
+read the training share of a public set of notes with errors before, which decided in part what is covered, so
+figures measured on that set flatter it. A line is names | findings | tests and treatments that fit | those that do not. A star marks a finding that few other
 conditions have. It serves to doubt a sentence, never to treat anybody.
 """
 

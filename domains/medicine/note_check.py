@@ -60,7 +60,11 @@ _TELLS = re.compile(
 _NUMBERED = re.compile(r"(\d{1,4}) (.*)")
 _BREAK = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9(\"'])")
 _CONFIDENCE = {"note.opposed": 0.7, "note.unbacked": 0.55}
-"""How often such a doubt was right on 330 notes, half of them wrong, rounded down; a judge gives its own."""
+"""How often such a doubt was right on 330 notes, half of them wrong, rounded down; a judge gives its own.
+
+It flatters: most of these notes had been read before the table was written. On the 95 that had not, flags were
+right for .56 of the notes, where a constant answer is right for .54.
+"""
 _WHY = {
     "note.opposed": "the findings of the note speak against it",
     "note.unbacked": "the findings of the note do not speak for it",
