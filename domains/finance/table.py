@@ -46,11 +46,12 @@ _SCALES = (
     (re.compile(r"千(?=美?元|港元|欧元|股|人民币)"), "thousand"),
 )
 _CURRENCIES = (
-    (re.compile(r"\$|\bUSD|美元|\bdollars?\b", re.IGNORECASE), "$"),
+    (re.compile(r"(?<![A-Z])\$|\bUS\$|\bUSD|美元|\bdollars?\b", re.IGNORECASE), "$"),
     (re.compile(r"€|\bEUR\b|欧元"), "€"),
     (re.compile(r"£|\bGBP\b"), "£"),
     (re.compile(r"¥|\bRMB|\bCNY\b|人民币|元"), "¥"),
 )
+_FOREIGN = re.compile(r"\b(?:HK|NT|AU?|CA?|S|NZ)\$|\bJPY|\bHKD|\b[Yy]en\b|[港日加澳韩]元|\bCHF|\bSEK|\bDKK|\bINR|₹")
 _FOOTNOTE = re.compile(r"\s*\((?:\d{1,2}|[a-z])\)$")
 _PERCENT = re.compile(r"%|\bpercent|百分", re.IGNORECASE)
 _RATIO = re.compile(
@@ -227,7 +228,9 @@ def _is_percent(value: Decimal, cell: str, column: str, label: str, section: str
 
 
 def _currency(head: str, rows: list[list[str]]) -> str:
-    """The currency of the head's words, or else the first sign in a cell."""
+    """The currency of the head's words, or else the first sign in a cell; "" for one that is not printed here."""
+    if _FOREIGN.search(head):
+        return ""
     found = [(m.start(), sign) for pattern, sign in _CURRENCIES if (m := pattern.search(head))]
     if found:
         return min(found)[1]

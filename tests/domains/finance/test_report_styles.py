@@ -4,13 +4,14 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domains.base import traits
 from domains.finance.derivations import evaluate, parse
 from domains.finance.report import STYLES, Report, ReportTask
 from domains.finance.report_facts import amount
+from domains.finance.report_scan import scan
 from domains.pipeline import Settings, generate
 from fedcore.errors import RecordError
 
@@ -167,6 +168,32 @@ def test_a_changed_figure_changes_what_is_said_of_it(new: int, old: int, by: int
         if new == old
         else f"{'up' if new > old else 'down'} {growth:,}% from ${old:,} million in 2023."
     )
+
+
+LABELS = ("Revenue", "营业收入", "Cost of sales", "净利润", "Total assets", "Total liabilities", "Stores", "Total")
+CELLS = st.integers(-(10**7), 10**7).map(lambda n: f"({-n:,})" if n < 0 else f"{n:,}") | st.sampled_from(
+    ["—", "", "3.5%"]
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(LABELS), CELLS, CELLS, CELLS), min_size=1, max_size=8),
+    st.sampled_from(["(in millions)", "$ thousands", "单位：万元", "", "RMB million", "HK$"]),
+    st.sampled_from([["2024", "2023", "2022"], ["2024年", "2023年", "2021年"], ["Q1 2024", "Q1 2023", "Q4 2023"]]),
+    st.sampled_from(list(STYLES)),
+    st.sampled_from(["en", "zh"]),
+)
+def test_any_statement_gives_a_proven_report_with_nothing_untraced(
+    rows: list[tuple[str, ...]], head: str, years: list[str], style: str, lang: str
+) -> None:
+    fields = {"tables": [[[head, *years], *map(list, rows)]], "style": style, "lang": lang}
+    try:
+        source = TASK.read(fields)
+    except RecordError:
+        assert not any(c[:1].isdigit() or c[:1] == "(" for row in rows for c in row[1:])
+        return
+    assert scan(generate(TASK, source, None, Settings()), fields).untraced == 0
 
 
 @given(
