@@ -7,7 +7,7 @@ own parser over fractions. It is a measure's second opinion, and too slow and to
 A figure is traced where one of these holds: it stands in a label, column or heading of the input that the text
 repeats; it is a year of the input; a cell of a row that the sentence names has its value, as printed or in the
 scale that the table states; or the calculation that the trace gives for it, carried out on the raw cells, gives
-exactly it.
+exactly it. Which of the input's years a figure of a row stands with is not looked at.
 """
 
 import ast
