@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domains.base import traits
+from domains.checks import Checker
 from domains.finance.derivations import evaluate, parse
 from domains.finance.report import STYLES, Report, ReportTask
 from domains.finance.report_facts import amount
@@ -71,7 +72,8 @@ def test_a_research_report_goes_part_by_part() -> None:
         "Compound annual growth of Total revenue, 2022 to 2024: 17.4%.",
     ]
     assert found["Composition"] == [
-        "Shares of Total revenue in 2024: Cloud 58.3%, Licences 25.0%, Services 12.5%, Training 4.2%."
+        "Composition of Total revenue in 2024: Cloud share 58.3%, Licences share 25.0%, Services share 12.5%, "
+        "Training share 4.2%."
     ]
     assert "Gross margin: 45.0% in 2024, up 5.0 points from 40.0% in 2023." in found["Profit and margins"]
     assert "Current ratio: 2.00 in 2024, up 0.40 from 1.60 in 2023." in found["Balance sheet"]
@@ -81,6 +83,13 @@ def test_ratios_over_tables_of_two_scales_are_right() -> None:
     table = [["$ thousands", "2024"], ["Total equity", "800,000"]]
     found = texts([["$ millions", "2024"], ["Net income", "120"]], table)
     assert "Return on year-end equity: 15.0% in 2024." in found["Profit and margins"]
+
+
+def test_a_share_never_passes_for_growth() -> None:
+    checker = Checker(TASK.skeleton(read(INCOME)))
+    assert not checker.check("Cloud share 58.3% in 2024.").faults
+    assert checker.check("Cloud rose 58.3% in 2024.").faults
+    assert checker.check("Cloud rose 25.0% in 2024.").faults
 
 
 def test_an_industry_report_gives_shares_first_and_growth_of_each_part() -> None:
@@ -95,9 +104,11 @@ def test_a_total_that_does_not_add_up_is_said() -> None:
     wrong[5][1] = "1,300"
     (finding,) = texts(wrong)["Findings on the figures"]
     assert finding == (
-        "Total revenue: $1,300 million in 2024 as stated, while sum of the parts of Total revenue: $1,200 million, "
-        "difference to stated Total revenue: $100 million."
+        "Total revenue is stated as $1,300 million in 2024, while the sum of the parts of Total revenue is "
+        "$1,200 million; difference to stated Total revenue: $100 million."
     )
+    assert "Composition" not in texts(wrong)
+    assert generate(TASK, read(wrong), None, Settings()).untraced == 0
     (chinese,) = texts(wrong, lang="zh")["数据核对"]
     assert chinese.startswith("营业收入2024年列示为13亿美元，") or chinese.startswith(
         "Total revenue2024年列示为13亿美元，"
