@@ -199,7 +199,9 @@ def _scores(tally: _Tally) -> Scores:
         "counts": dict(counts),
         "planted_totals_found": _share(counts["planted_found"], counts["planted"]),
         "reference_figures_said": {
-            style: _share(found["reference_said"], found["reference"]) for style, found in tally.by_style.items()
+            style: _share(found["reference_said"], found["reference"])
+            for style, found in tally.by_style.items()
+            if found["reference"]
         },
     }
     return Scores(metrics=metrics, details=details, notes=tuple(_notes(tally, whole)))
