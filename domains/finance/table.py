@@ -40,10 +40,10 @@ _SCALES = (
     (re.compile(r"(?:[$€£¥]|\bUSD|\bRMB|\bHK\$)\s?['’`]?000s?\b|[(]0{3}s?[)]|['’`]000s?\b"), "thousand"),
     (re.compile(r"(?:[$€£¥]|\bUSD|\bRMB|\bEUR)\s?(?:m|mn|mm|M)\b"), "million"),
     (re.compile(r"(?:[$€£¥]|\bUSD|\bRMB|\bEUR)\s?bn\b"), "billion"),
-    (re.compile(r"百万(?=美?元|港元|欧元|股|人民币|\b)"), "million"),
-    (re.compile(r"(?<!百)(?<!亿)万(?=美?元|港元|欧元|股|人民币)"), "万"),
-    (re.compile(r"亿(?=美?元|港元|欧元|股|人民币)"), "亿"),
-    (re.compile(r"千(?=美?元|港元|欧元|股|人民币)"), "thousand"),
+    (re.compile(r"百万(?=[美港欧日加澳韩]?元|股|人民币|\b)"), "million"),
+    (re.compile(r"(?<!百)(?<!亿)万(?=[美港欧日加澳韩]?元|股|人民币)"), "万"),
+    (re.compile(r"亿(?=[美港欧日加澳韩]?元|股|人民币)"), "亿"),
+    (re.compile(r"千(?=[美港欧日加澳韩]?元|股|人民币)"), "thousand"),
 )
 _CURRENCIES = (
     (re.compile(r"(?<![A-Z])\$|\bUS\$|\bUSD|美元|\bdollars?\b", re.IGNORECASE), "$"),
