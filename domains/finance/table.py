@@ -151,7 +151,8 @@ def read_table(rows: Sequence[Sequence[Any]], path: str) -> Table:
     """
     raw = [[_text(c) for c in row] for row in rows]
     cleaned = [merged(row) for row in raw]
-    first = next((i for i in range(len(cleaned)) if is_data([row.texts for row in cleaned[: i + 1]])), len(cleaned))
+    headed = next((i for i, row in enumerate(cleaned) if any(YEAR.search(c) for c in row.texts)), len(cleaned))
+    first = next((i for i, row in enumerate(cleaned) if is_data(row.texts, headed=i > headed)), len(cleaned))
     head = " ".join(c for row in cleaned[:first] for c in row.texts)
     unit, currency = scale_of(head), _currency(head, raw)
     layout = Layout.of(raw, cleaned, 0, first)
