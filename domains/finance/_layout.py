@@ -152,17 +152,16 @@ def figure(cell: str) -> Decimal | None:
     return -value if re.match(r"[$€£¥\s]*[(−–-]", cell) else value
 
 
-def is_data(rows: Sequence[Sequence[str]]) -> bool:
-    """Whether the last of some rows is one of figures: a label, and a figure other than a year.
+def is_data(row: Sequence[str], *, headed: bool) -> bool:
+    """Whether a row is one of figures: a label, and a figure other than a year.
 
-    A figure that could be a year is one where a row above names the years already.
+    A figure that could be a year is one where a row above names years already, which `headed` says.
     """
-    row = rows[-1]
     if len(row) < 2 or not row[0] or figure(row[0]) is not None:
         return False
     found = [c for c in row[1:] if figure(c) is not None]
     if all(YEAR.fullmatch(c) for c in found):
-        return bool(found) and not _HEADING.search(row[0]) and any(YEAR.search(c) for above in rows[:-1] for c in above)
+        return bool(found) and headed and not _HEADING.search(row[0])
     return True
 
 

@@ -302,7 +302,7 @@ def _line(row: Row, lang: str) -> str:
         return text
     moved = change(years[0], years[1])
     if moved.absolute == 0:
-        return f"{text} (unchanged)"
+        return f"{text} ({'持平' if lang == 'zh' else 'unchanged'})"
     return f"{text} ({moved.absolute:+,}" + (f", {moved.percent:+}%)" if moved.percent is not None else ")")
 
 

@@ -11,18 +11,19 @@ Records with `tables` and `target` (figures of annual reports with a paragraph) 
   scale and rounding are the expected ones. What is expected is looked at last.
 - `derivations_selected`: the same where our own reading of the question chooses the operands.
 
+>>> from pathlib import Path
 >>> rows = [{"tables": [[["$ millions", "2024", "2023"], ["Sales", "5", "4"]]], "target": "Sales rose."}]
 >>> scores = measure(Bench(rows=rows, records=Path("own.jsonl")))
 >>> scores.metrics["untraced"], scores.metrics["covered"]
 (0.0, 1.0)
 """
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 from domains.evaluation import Bench, Scores
@@ -35,11 +36,12 @@ from domains.finance.totals import totals
 from domains.pipeline import Document, Settings, WritesText, generate
 from fedcore.errors import RecordError
 
-__all__ = ["Path", "measure"]
+__all__ = ["measure"]
 
 _WRONG = Decimal("1.07")
 """By what a total is falsified, to see whether the report says so."""
 _CENT = Decimal("0.01")
+_DIGITS = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
 
 
 @dataclass
@@ -61,7 +63,7 @@ def measure(bench: Bench) -> Scores:
     for row in bench.track(bench.rows, "report"):
         fields = _input(row)
         for style in STYLES:
-            _documents(fields, style, bench.lang, writer, tally)
+            _documents(row, fields, style, bench.lang, writer, tally)
         if writer is None:
             _planted(fields, bench.lang, tally)
         for question in row.get("questions", []):
@@ -80,7 +82,12 @@ def _input(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _documents(
-    fields: Mapping[str, Any], style: str, lang: str | None, writer: WritesText | None, tally: _Tally
+    row: Mapping[str, Any],
+    fields: Mapping[str, Any],
+    style: str,
+    lang: str | None,
+    writer: WritesText | None,
+    tally: _Tally,
 ) -> None:
     """Write one document and look at every figure in it."""
     task = ReportTask()
@@ -101,6 +108,9 @@ def _documents(
     asked, said = _covered(task, source, document)
     counts["must"] += asked
     counts["said"] += said
+    said, there = _reference(row, document)
+    counts["reference"] += there
+    counts["reference_said"] += said
     counts["findings"] += sum(s.rule == "report.finding" for s in document.sentences)
 
 
@@ -116,6 +126,14 @@ def _covered(task: ReportTask, source: Any, document: Document) -> tuple[int, in
                     _bare(fact.text) in text and any(_bare(cue) in text for cue in fact.cues or {""}) for text in texts
                 )
     return asked, said
+
+
+def _reference(row: Mapping[str, Any], document: Document) -> tuple[int, int]:
+    """How many of the figures that the row's own paragraph takes from its tables a document states too."""
+    wanted = {str(n["text"]) for n in row.get("numbers") or [] if n.get("traced")}
+    digits = {d for text in wanted for d in _DIGITS.findall(text)}
+    stated = {d for s in document.sentences for d in _DIGITS.findall(s.text)}
+    return len(digits & stated), len(digits)
 
 
 def _bare(text: str) -> str:
@@ -180,6 +198,11 @@ def _scores(tally: _Tally) -> Scores:
         "by_style": {style: dict(found) for style, found in tally.by_style.items()},
         "counts": dict(counts),
         "planted_totals_found": _share(counts["planted_found"], counts["planted"]),
+        "reference_figures_said": {
+            style: _share(found["reference_said"], found["reference"])
+            for style, found in tally.by_style.items()
+            if found["reference"]
+        },
     }
     return Scores(metrics=metrics, details=details, notes=tuple(_notes(tally, whole)))
 

@@ -7,7 +7,7 @@ own parser over fractions. It is a measure's second opinion, and too slow and to
 A figure is traced where one of these holds: it stands in a label, column or heading of the input that the text
 repeats; it is a year of the input; a cell of a row that the sentence names has its value, as printed or in the
 scale that the table states; or the calculation that the trace gives for it, carried out on the raw cells, gives
-exactly it.
+exactly it. Which of the input's years a figure of a row stands with is not looked at.
 """
 
 import ast
@@ -29,9 +29,12 @@ _RUN = re.compile(
 )
 _SCALES = {"": 1, "thousand": 10**3, "万": 10**4, "million": 10**6, "亿": 10**8, "billion": 10**9}
 _SCALE_WORDS = (
-    (r"thousand|千|['’`]?000s?\b", 10**3), (r"(?<!百)万", 10**4), (r"million|百万|\bm\b|(?:[$€£¥]|usd|eur|gbp|rmb)\s?m\b", 10**6),
-    (r"亿", 10**8), (r"billion|\bbn", 10**9),
-)  # fmt: skip
+    (r"thousand|千|['’`]?000s?\b", 10**3),
+    (r"(?<!百)万", 10**4),
+    (r"million|百万|\bm\b|(?:[$€£¥]|usd|eur|gbp|rmb)\s?m\b", 10**6),
+    (r"亿", 10**8),
+    (r"billion|\bbn", 10**9),
+)
 _PATH = re.compile(r"(?:tables\[(\d+)\]\[(\d+)\]\[(\d+)\])|(?:facts\[(\d+)\]\.value)")
 _PRECISION = 60
 

@@ -131,7 +131,7 @@ def sections(
         parts[ratio.section].append(_ratio(ratio, before, lang))
     for total in sums:
         account = recognise(total.row.label)
-        if total.adds_up and (style == "industry" or (account and account.key == "revenue")):
+        if style == "industry" or (account and account.key == "revenue"):
             parts["composition"] += _composition(total, lang, style)
     failed = [t for t in sums if not t.adds_up] + list(identities(tables))
     parts["findings"] += [s for t in failed for s in _findings(t, lang)]
@@ -245,33 +245,40 @@ def _composition(total: Total, lang: str, style: str) -> Iterator[Statement]:
     """What each part has of its total in the latest year, the largest first."""
     year = next(iter(total.row.years), None)
     column = next((c for c in total.columns if year is not None and c.cell.path == year.path), None)
-    if year is None or column is None or column.cell.value <= 0 or not 2 <= len(column.parts) <= _PARTS:
+    if (
+        year is None
+        or column is None
+        or column.difference
+        or column.cell.value <= 0
+        or not 2 <= len(column.parts) <= _PARTS
+    ):
         return
     owners = {cell.path: row for row in total.parts for cell in row.cells}
     cells = sorted(column.parts, key=lambda c: -c.value)
     if any(c.value < 0 for c in cells) or any(recognise(owners[c.path].label) for c in cells):
         return
     whole = label_of(total.row, lang)
-    facts = []
-    for cell in cells:
-        step = f"share of the total: round({cell.path} / {column.cell.path} * 100, 1)"
-        facts.append(_share(label_of(owners[cell.path], lang), cell, column.cell, step, lang))
-    names = [label_of(owners[c.path], lang) for c in cells]
-    listed = [f"{n} {f.text}" if lang == "en" else beside(n, f.text) for n, f in zip(names, facts, strict=True)]
-    labels = tuple(label_fact(owners[c.path], lang) for c in cells)
-    facts = [label_fact(total.row, lang), year_fact(year), *labels, *facts]
+    # A name of its own keeps a share from standing for the part's growth.
+    names = [f"{label_of(owners[c.path], lang)}{'所占比重' if lang == 'zh' else ' share'}" for c in cells]
+    shares = [_share(n, c, column.cell, lang) for n, c in zip(names, cells, strict=True)]
+    called = [
+        Fact(kind="name", text=n, path=owners[c.path].path, derivation="share of the total")
+        for n, c in zip(names, cells, strict=True)
+    ]
+    facts = (label_fact(total.row, lang), year_fact(year), *called, *shares)
+    listed = [f"{n}{'' if lang == 'zh' else ' '}{f.text}" for n, f in zip(names, shares, strict=True)]
     if lang == "zh":
-        text = f"{year.when}年占{whole}的比重：{'，'.join(listed)}。"
+        text = f"{year.when}年{whole}的构成：{'，'.join(listed)}。"
     else:
-        text = f"Shares of {whole} in {year.when}: {', '.join(listed)}."
-    yield Statement(rule="report.share", text=text, facts=tuple(facts))
+        text = f"Composition of {whole} in {year.when}: {', '.join(listed)}."
+    yield Statement(rule="report.share", text=text, facts=facts)
     if style == "industry" and len(cells) > _LEADING:
         yield _leading(total.row, column, cells[:_LEADING], lang)
 
 
-def _share(name: str, cell: Cell, whole: Cell, derivation: str, lang: str) -> Fact:
-    calculation = parse(derivation)
-    value = evaluate(calculation, {cell.path: cell.value, whole.path: whole.value}.__getitem__)
+def _share(name: str, cell: Cell, whole: Cell, lang: str) -> Fact:
+    derivation = f"share of the total: round({cell.path} / {whole.path} * 100, 1)"
+    value = evaluate(parse(derivation), {cell.path: cell.value, whole.path: whole.value}.__getitem__)
     return Fact(
         kind="number",
         path=f"{cell.path}, {whole.path}",
@@ -332,7 +339,7 @@ def _findings(total: Total, lang: str) -> Iterator[Statement]:
             text = text.replace("；", "，")
         else:
             text = (
-                f"{label}: {stated.text} in {cell.when} as stated, while {_small(summed)}: {made.text}, "
+                f"{label} is stated as {stated.text} in {cell.when}, while the {_small(summed)} is {made.text}; "
                 f"{gap}: {missing.text}."
             )
         yield Statement(rule="report.finding", text=text, facts=facts)

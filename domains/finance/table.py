@@ -40,17 +40,18 @@ _SCALES = (
     (re.compile(r"(?:[$€£¥]|\bUSD|\bRMB|\bHK\$)\s?['’`]?000s?\b|[(]0{3}s?[)]|['’`]000s?\b"), "thousand"),
     (re.compile(r"(?:[$€£¥]|\bUSD|\bRMB|\bEUR)\s?(?:m|mn|mm|M)\b"), "million"),
     (re.compile(r"(?:[$€£¥]|\bUSD|\bRMB|\bEUR)\s?bn\b"), "billion"),
-    (re.compile(r"百万(?=美?元|港元|欧元|股|人民币|\b)"), "million"),
-    (re.compile(r"(?<!百)(?<!亿)万(?=美?元|港元|欧元|股|人民币)"), "万"),
-    (re.compile(r"亿(?=美?元|港元|欧元|股|人民币)"), "亿"),
-    (re.compile(r"千(?=美?元|港元|欧元|股|人民币)"), "thousand"),
+    (re.compile(r"百万(?=[美港欧日加澳韩]?元|股|人民币|\b)"), "million"),
+    (re.compile(r"(?<!百)(?<!亿)万(?=[美港欧日加澳韩]?元|股|人民币)"), "万"),
+    (re.compile(r"亿(?=[美港欧日加澳韩]?元|股|人民币)"), "亿"),
+    (re.compile(r"千(?=[美港欧日加澳韩]?元|股|人民币)"), "thousand"),
 )
 _CURRENCIES = (
-    (re.compile(r"\$|\bUSD|美元|\bdollars?\b", re.IGNORECASE), "$"),
+    (re.compile(r"(?<![A-Z])\$|\bUS\$|\bUSD|美元|\bdollars?\b", re.IGNORECASE), "$"),
     (re.compile(r"€|\bEUR\b|欧元"), "€"),
     (re.compile(r"£|\bGBP\b"), "£"),
     (re.compile(r"¥|\bRMB|\bCNY\b|人民币|元"), "¥"),
 )
+_FOREIGN = re.compile(r"\b(?:HK|NT|AU?|CA?|S|NZ)\$|\bJPY|\bHKD|\b[Yy]en\b|[港日加澳韩]元|\bCHF|\bSEK|\bDKK|\bINR|₹")
 _FOOTNOTE = re.compile(r"\s*\((?:\d{1,2}|[a-z])\)$")
 _PERCENT = re.compile(r"%|\bpercent|百分", re.IGNORECASE)
 _RATIO = re.compile(
@@ -150,7 +151,8 @@ def read_table(rows: Sequence[Sequence[Any]], path: str) -> Table:
     """
     raw = [[_text(c) for c in row] for row in rows]
     cleaned = [merged(row) for row in raw]
-    first = next((i for i in range(len(cleaned)) if is_data([row.texts for row in cleaned[: i + 1]])), len(cleaned))
+    headed = next((i for i, row in enumerate(cleaned) if any(YEAR.search(c) for c in row.texts)), len(cleaned))
+    first = next((i for i, row in enumerate(cleaned) if is_data(row.texts, headed=i > headed)), len(cleaned))
     head = " ".join(c for row in cleaned[:first] for c in row.texts)
     unit, currency = scale_of(head), _currency(head, raw)
     layout = Layout.of(raw, cleaned, 0, first)
@@ -227,7 +229,9 @@ def _is_percent(value: Decimal, cell: str, column: str, label: str, section: str
 
 
 def _currency(head: str, rows: list[list[str]]) -> str:
-    """The currency of the head's words, or else the first sign in a cell."""
+    """The currency of the head's words, or else the first sign in a cell; "" for one that is not printed here."""
+    if _FOREIGN.search(head):
+        return ""
     found = [(m.start(), sign) for pattern, sign in _CURRENCIES if (m := pattern.search(head))]
     if found:
         return min(found)[1]

@@ -29,6 +29,8 @@ _TOTAL = re.compile(r"^(?:sub-?)?total\b|合计$|总计$|小计$|^合计|^总计
 _LESS = re.compile(r"^less\b|^减[::]", re.IGNORECASE)
 _WORD = re.compile(r"[a-z]{3,}|[\u4e00-\u9fff]")
 _NEAR = Decimal("0.25")
+_LONGEST = 40
+"""Rows above a total that are tried as its parts."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -85,7 +87,7 @@ def _is_share(row: Row) -> bool:
 
 def _sum(row: Row, waiting: Sequence[Row]) -> Total | None:
     """The longest run of rows right above a total that adds up to it in every column."""
-    for start in range(len(waiting) - 1):
+    for start in range(max(0, len(waiting) - _LONGEST), len(waiting) - 1):
         total = _total(row, tuple(waiting[start:]))
         if total is not None and total.adds_up:
             return total
@@ -95,7 +97,7 @@ def _sum(row: Row, waiting: Sequence[Row]) -> Total | None:
 def _nearly(row: Row, waiting: Sequence[Row]) -> Total | None:
     """The run of rows that adds up in most years, though not in all."""
     best: tuple[int, Total] | None = None
-    for start in range(len(waiting) - 1):
+    for start in range(max(0, len(waiting) - _LONGEST), len(waiting) - 1):
         total = _total(row, tuple(waiting[start:]))
         if total is None or not all(c.cell.when for c in total.columns):
             continue  # Columns that are no years may be shares, prices or changes, which do not add.
@@ -107,7 +109,7 @@ def _nearly(row: Row, waiting: Sequence[Row]) -> Total | None:
 
 def _claimed(row: Row, block: tuple[Row, ...]) -> Total | None:
     """The rows since the last total or heading, where they were surely meant to be the sum."""
-    total = _total(row, block)
+    total = _total(row, block) if len(block) <= _LONGEST else None
     return total if total is not None and _meant(total) else None
 
 

@@ -4,13 +4,15 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domains.base import traits
+from domains.checks import Checker
 from domains.finance.derivations import evaluate, parse
 from domains.finance.report import STYLES, Report, ReportTask
 from domains.finance.report_facts import amount
+from domains.finance.report_scan import scan
 from domains.pipeline import Settings, generate
 from fedcore.errors import RecordError
 
@@ -70,7 +72,8 @@ def test_a_research_report_goes_part_by_part() -> None:
         "Compound annual growth of Total revenue, 2022 to 2024: 17.4%.",
     ]
     assert found["Composition"] == [
-        "Shares of Total revenue in 2024: Cloud 58.3%, Licences 25.0%, Services 12.5%, Training 4.2%."
+        "Composition of Total revenue in 2024: Cloud share 58.3%, Licences share 25.0%, Services share 12.5%, "
+        "Training share 4.2%."
     ]
     assert "Gross margin: 45.0% in 2024, up 5.0 points from 40.0% in 2023." in found["Profit and margins"]
     assert "Current ratio: 2.00 in 2024, up 0.40 from 1.60 in 2023." in found["Balance sheet"]
@@ -80,6 +83,13 @@ def test_ratios_over_tables_of_two_scales_are_right() -> None:
     table = [["$ thousands", "2024"], ["Total equity", "800,000"]]
     found = texts([["$ millions", "2024"], ["Net income", "120"]], table)
     assert "Return on year-end equity: 15.0% in 2024." in found["Profit and margins"]
+
+
+def test_a_share_never_passes_for_growth() -> None:
+    checker = Checker(TASK.skeleton(read(INCOME)))
+    assert not checker.check("Cloud share 58.3% in 2024.").faults
+    assert checker.check("Cloud rose 58.3% in 2024.").faults
+    assert checker.check("Cloud rose 25.0% in 2024.").faults
 
 
 def test_an_industry_report_gives_shares_first_and_growth_of_each_part() -> None:
@@ -94,9 +104,11 @@ def test_a_total_that_does_not_add_up_is_said() -> None:
     wrong[5][1] = "1,300"
     (finding,) = texts(wrong)["Findings on the figures"]
     assert finding == (
-        "Total revenue: $1,300 million in 2024 as stated, while sum of the parts of Total revenue: $1,200 million, "
-        "difference to stated Total revenue: $100 million."
+        "Total revenue is stated as $1,300 million in 2024, while the sum of the parts of Total revenue is "
+        "$1,200 million; difference to stated Total revenue: $100 million."
     )
+    assert "Composition" not in texts(wrong)
+    assert generate(TASK, read(wrong), None, Settings()).untraced == 0
     (chinese,) = texts(wrong, lang="zh")["数据核对"]
     assert chinese.startswith("营业收入2024年列示为13亿美元，") or chinese.startswith(
         "Total revenue2024年列示为13亿美元，"
@@ -167,6 +179,32 @@ def test_a_changed_figure_changes_what_is_said_of_it(new: int, old: int, by: int
         if new == old
         else f"{'up' if new > old else 'down'} {growth:,}% from ${old:,} million in 2023."
     )
+
+
+LABELS = ("Revenue", "营业收入", "Cost of sales", "净利润", "Total assets", "Total liabilities", "Stores", "Total")
+CELLS = st.integers(-(10**7), 10**7).map(lambda n: f"({-n:,})" if n < 0 else f"{n:,}") | st.sampled_from(
+    ["—", "", "3.5%"]
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(LABELS), CELLS, CELLS, CELLS), min_size=1, max_size=8),
+    st.sampled_from(["(in millions)", "$ thousands", "单位：万元", "", "RMB million", "HK$"]),
+    st.sampled_from([["2024", "2023", "2022"], ["2024年", "2023年", "2021年"], ["Q1 2024", "Q1 2023", "Q4 2023"]]),
+    st.sampled_from(list(STYLES)),
+    st.sampled_from(["en", "zh"]),
+)
+def test_any_statement_gives_a_proven_report_with_nothing_untraced(
+    rows: list[tuple[str, ...]], head: str, years: list[str], style: str, lang: str
+) -> None:
+    fields = {"tables": [[[head, *years], *map(list, rows)]], "style": style, "lang": lang}
+    try:
+        source = TASK.read(fields)
+    except RecordError:
+        assert not any(c[:1].isdigit() or c[:1] == "(" for row in rows for c in row[1:])
+        return
+    assert scan(generate(TASK, source, None, Settings()), fields).untraced == 0
 
 
 @given(
