@@ -3,7 +3,8 @@
 Guarantee: a sentence that `Checker.check` passes consists only of figures that a fact of the skeleton holds
 (value, unit and scale, under its own cue, subject, year and direction), of names as the facts write them,
 and of words of the skeleton's closed vocabulary. A negation passes only inside a fact's own wording. What
-cannot be told is wrong: an unknown word, script or symbol fails the sentence.
+cannot be told is wrong: an unknown word, script or symbol fails the sentence. How a language writes figures,
+dates, negations and words is told by its `Orthography`: `_english.py`, `_han.py`.
 
 It is a check of statements, not of medicine or finance: whether the input is right is not its business.
 
@@ -24,19 +25,20 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from domains._figures import HELD, Figure, When, dates, normalise, numbers
-from domains._lexicon import NEGATIONS, SCALES, SENSES, UNITS, looks_like_drug
+from domains._english import ENGLISH
+from domains._figures import HELD, Figure, When
+from domains._han import HAN
+from domains._han_figures import HAN_SCALES
+from domains._lexicon import SCALES, SENSES
+from domains._orthography import Orthography
 from domains.base import Fact, Sensitive, Skeleton
 
 __all__ = ["Checked", "Checker", "Mention"]
 
-_GENERIC = frozenset({"", "%", "$", "usd", "dollar", "point"})
+_GENERIC = frozenset({"", "%", "$", "usd", "dollar", "point", "cny", "hkd", "eur", "fold", "item"})
 """Units that do not say by themselves what a figure is."""
-_WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
-_SYMBOLS = frozenset(" .,;:()'\"-–—/&!?" + HELD)
-_THAN = re.compile(r"\b(?:from|against|versus|vs|compared (?:with|to)|than|over|of)\s*$", re.IGNORECASE)
-_BREAK = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9(\"'])")
-_SHORT = re.compile(r"\b(?:Dr|Mr|Mrs|Ms|St|No|vs|approx|e\.g|i\.e|Inc|Co|Corp|Ltd)\.$")
+_SCALES = SCALES | HAN_SCALES
+_LANGUAGES: dict[str, Orthography] = {"en": ENGLISH, "zh": HAN}
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -92,6 +94,8 @@ class Checker:
     """Checks sentences against one skeleton."""
 
     def __init__(self, skeleton: Skeleton) -> None:
+        self._language = _LANGUAGES[skeleton.lang]
+        normalise, phrases = self._language.normalise, self._language.phrases
         self._facts = tuple(dict.fromkeys(skeleton.facts))
         self._vocabulary = skeleton.vocabulary
         self._names: dict[str, list[Fact]] = {}
@@ -105,29 +109,28 @@ class Checker:
         self._numbers = [f for f in self._facts if f.kind == "number"]
         self._dates = [f for f in self._facts if f.kind == "date"]
         self._latest = max((f.when for f in self._numbers), default="")
-        self._name_pattern = _phrases(wordings)
-        self._cue_pattern = _phrases(c for f in self._numbers for c in f.cues)
-        self._role_pattern = _phrases(c for f in self._facts if f.kind == "name" for c in f.cues)
-        self._forbidden = _phrases(skeleton.forbidden)
+        self._name_pattern = phrases(wordings)
+        self._cue_pattern = phrases(c for f in self._numbers for c in f.cues)
+        self._role_pattern = phrases(c for f in self._facts if f.kind == "name" for c in f.cues)
+        self._forbidden = phrases(skeleton.forbidden)
 
     def sentences(self, text: str) -> list[str]:
         """Cut a text into sentences; a stop inside a name of the input ends none."""
         out: list[str] = []
         for line in text.splitlines():
-            plain = normalise(line)
+            plain = self._language.normalise(line)
             inside = [(s.start, s.end) for s in self._spans(plain)]
             start = 0
-            for m in _BREAK.finditer(plain):
-                if any(a < m.start() < b for a, b in inside) or _SHORT.search(plain[: m.start()]):
-                    continue
-                out.append(plain[start : m.start()])
-                start = m.end()
+            for stop, following in self._language.breaks(plain):
+                if not any(a < stop < b for a, b in inside):
+                    out.append(plain[start:stop])
+                    start = following
             out.append(plain[start:])
         return [s for s in out if s]
 
     def check(self, sentence: str) -> Checked:
         """Trace everything in a sentence."""
-        text = normalise(sentence)
+        text = self._language.normalise(sentence)
         reading = _Reading(self, text)
         return Checked(text=text, mentions=reading.mentions, faults=tuple(dict.fromkeys(reading.faults)))
 
@@ -136,7 +139,7 @@ class Checker:
         spans = []
         for m in self._name_pattern.finditer(text):
             # "Note 7" accounts for no part of "note 7 million".
-            if text[m.end() - 1].isdigit() and _goes_on(text, m.end()):
+            if text[m.end() - 1].isdigit() and self._language.goes_on(text, m.end()):
                 continue
             spans.append(_Span(m.start(), m.end(), tuple(self._names.get(m.group().lower(), ()))))
         return spans
@@ -147,6 +150,7 @@ class _Reading:
 
     def __init__(self, checker: Checker, text: str) -> None:
         self._checker = checker
+        self._language = checker._language
         self._text = text
         self._rest = text
         self._mentions: list[Mention] = []
@@ -159,12 +163,14 @@ class _Reading:
         for start, end in [(s.start, s.end) for s in self._spans] + [c[:2] for c in self._cues]:
             self._blank(start, end)
         self._trace_names()
+        for start, end in self._language.plain(self._rest, checker._vocabulary):
+            self._blank(start, end)
         self._trace_dates()
-        self._figures = numbers(self._rest)
+        self._figures = self._language.numbers(self._rest)
         self._years = [(f.start, f.end, f.text) for f in self._figures if self._is_year(f)]
         self._trace_numbers()
         self._trace_directions()
-        self._trace_words()
+        self.faults += self._language.leftovers(self._rest, checker._vocabulary)
 
     @property
     def mentions(self) -> tuple[Mention, ...]:
@@ -199,8 +205,10 @@ class _Reading:
                 self.faults.append("negation")
 
     def _trace_names(self) -> None:
+        names = [(s.start, s.end) for s in self._spans]
         for span in self._spans:
-            fits = [f for f in span.facts if self._subject(f, span.start) and self._role(f, span.start)]
+            role = self._language.role(self._text, self._roles, names, (span.start, span.end))
+            fits = [f for f in span.facts if self._subject(f, span.start) and self._role(f, role)]
             self._add(span.start, span.end, fits, "attribution")
 
     def _subject(self, fact: Fact, position: int) -> bool:
@@ -211,17 +219,16 @@ class _Reading:
         nearest = before[-1] if before else next((s for s in self._drugs if s.start > position), None)
         if nearest is None:
             return False
-        wanted = {normalise(n).lower() for n in fact.subject}
+        wanted = {self._language.normalise(n).lower() for n in fact.subject}
         return self._text[nearest.start : nearest.end].lower() in wanted
 
-    def _role(self, fact: Fact, position: int) -> bool:
+    def _role(self, fact: Fact, role: str | None) -> bool:
         """Whether a name stands under a word of its role: an allergy under "allergic", a drug not so."""
-        role = next((r[2] for r in reversed(self._roles) if r[1] <= position), None)
-        own = {c.lower() for c in fact.cues}
+        own = {self._language.normalise(c).lower() for c in fact.cues}
         return role in own if own else role is None
 
     def _trace_dates(self) -> None:
-        for when in dates(self._rest):
+        for when in self._language.dates(self._rest):
             self._blank(when.start, when.end)
             self._add(when.start, when.end, [f for f in self._checker._dates if _same_day(f, when)], "date")
 
@@ -254,7 +261,7 @@ class _Reading:
         """
         if not fact.cues:
             return True
-        own = {normalise(c).lower() for c in fact.cues}
+        own = {self._language.normalise(c).lower() for c in fact.cues}
         telling = figure.unit in fact.units and figure.unit not in _GENERIC
         before = next((c for c in reversed(self._cues) if c[1] <= figure.start), None)
         if before is not None:
@@ -264,18 +271,22 @@ class _Reading:
         return telling or (after is not None and after[2] in own)
 
     def _when(self, fact: Fact, figure: Figure) -> bool:
-        """Whether a figure stands with its own year: the next one stated after it, or else the last before it."""
+        """Whether a figure stands with its own year: the next one stated after it, or else the last before it.
+
+        Where a language puts the year first, the last before it goes before the next one after it.
+        """
         if not fact.when:
             return True
         others = [f for f in self._figures if (f.start, f.end, f.text) not in self._years]
         following = next((y for y in self._years if y[0] >= figure.end), None)
-        if following and not any(figure.end <= f.start < following[0] for f in others):
+        preceding = next((y for y in reversed(self._years) if y[1] <= figure.start), None)
+        near = following and not any(figure.end <= f.start < following[0] for f in others)
+        if following and near and not (preceding and self._language.year_first):
             return following[2] == fact.when
         stated = {y[2] for y in self._years}
         if fact.sense:
             return fact.when in stated or fact.when == self._checker._latest
-        compared = bool(_THAN.search(self._text[: figure.start]))
-        preceding = next((y for y in reversed(self._years) if y[1] <= figure.start), None)
+        compared = bool(self._language.compared.search(self._text[: figure.start]))
         if preceding:
             return (preceding[2] == fact.when) != compared
         return compared or fact.when == self._checker._latest
@@ -284,60 +295,25 @@ class _Reading:
         """Whether the nearest word of direction says which way the figure went."""
         if fact.sense not in SENSES:
             return True
-        return self._direction(figure.start, figure.end) == fact.sense
-
-    def _direction(self, start: int, end: int) -> str | None:
-        found = [
-            (min(abs(m.start() - end), abs(start - m.end())), sense)
-            for m in _WORD.finditer(self._rest)
-            for sense, words in SENSES.items()
-            if m.group().lower() in words
-        ]
-        return min(found)[1] if found else None
+        if self._language.level.search(self._text[: figure.start]):
+            return False
+        found = self._language.directions(self._rest)
+        near = ((min(abs(start - figure.end), abs(figure.start - end)), sense) for start, end, sense in found)
+        return min(near, default=(0, ""))[1] == fact.sense
 
     def _trace_directions(self) -> None:
         """A word of direction must be true of the row that it stands with, even where no change is printed."""
         moves: dict[str, set[str]] = {}
         for fact in self._checker._numbers:
             for cue in fact.cues if fact.sense in SENSES else ():
-                moves.setdefault(normalise(cue).lower(), set()).add(fact.sense)
+                moves.setdefault(self._language.normalise(cue).lower(), set()).add(fact.sense)
         if not moves:
             return
-        for m in _WORD.finditer(self._rest):
-            sense = next((s for s in ("up", "down", "flat") if m.group().lower() in SENSES[s]), None)
-            if sense is None:
-                continue
-            near = next((c for c in reversed(self._cues) if c[1] <= m.start()), None)
-            near = near or next((c for c in self._cues if c[0] >= m.end()), None)
+        for start, end, sense in self._language.directions(self._rest):
+            near = next((c for c in reversed(self._cues) if c[1] <= start), None)
+            near = near or next((c for c in self._cues if c[0] >= end), None)
             if near is None or sense not in moves.get(near[2], {sense}):
                 self.faults.append("direction")
-
-    def _trace_words(self) -> None:
-        """Whatever is left must be plain words and marks."""
-        for m in _WORD.finditer(self._rest):
-            word = m.group().lower()
-            if word in NEGATIONS:
-                self.faults.append("negation")
-            elif word not in self._checker._vocabulary:
-                self.faults.append("drug" if looks_like_drug(word) else "word")
-        left = _WORD.sub("", self._rest)
-        if any(c not in _SYMBOLS for c in left):
-            self.faults.append("symbol")
-
-
-def _phrases(phrases: Iterable[str]) -> re.Pattern[str]:
-    """A pattern for any of the phrases, longest first, never inside a longer word or number."""
-    ordered = sorted({normalise(p) for p in phrases} - {""}, key=lambda p: (-len(p), p))
-    if not ordered:
-        return re.compile(r"(?!)")
-    body = "|".join(re.escape(p) for p in ordered)
-    return re.compile(rf"(?<![\w+<>~.-])(?<!\d[,/])(?:{body})(?!\w)(?!-\w)(?![.,/:]\d)", re.IGNORECASE)
-
-
-def _goes_on(text: str, end: int) -> bool:
-    """Whether a unit or scale follows, so that the digits before it belong to a figure."""
-    m = re.match(r"\s?(%|[A-Za-z°μ/]+)", text[end:])
-    return m is not None and (m.group(1).lower() in UNITS or m.group(1).lower() in SCALES)
 
 
 def _same_day(fact: Fact, when: When) -> bool:
@@ -365,8 +341,8 @@ def _equal(fact: Fact, figure: Figure) -> bool | None:
         return None
     if fact.scale and not figure.scale:
         return None
-    held = abs(fact.value) * SCALES.get(fact.scale, Decimal(1))
-    by = SCALES.get(figure.scale, Decimal(1))
+    held = abs(fact.value) * _SCALES.get(fact.scale, Decimal(1))
+    by = _SCALES.get(figure.scale, Decimal(1))
     if figure.value * by == held:
         return False
     digits = len(str(figure.value).replace(".", "").lstrip("0"))

@@ -14,16 +14,20 @@ whatever the model writes. Nothing here knows a field of work.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from functools import reduce
+from typing import Any, Literal, Protocol, runtime_checkable
 
+from domains._han import HAN_STOPS, joined
 from domains.base import Fact, Sensitive, Skeleton, Statement, Task
 from domains.checks import Checked, Checker, Mention
 from fedcore.errors import ConcordatError
 
-__all__ = ["Document", "Sentence", "Settings", "WritesText", "draft", "generate"]
+__all__ = ["ComposesText", "Document", "Sentence", "Settings", "WritesText", "draft", "generate"]
 
 _TRIES = 2
 """How often a failed sentence is written again."""
+_STOPS = ".!?" + HAN_STOPS
+"""Marks that a whole sentence ends with."""
 _SENTENCES = 24
 """Sentences of the model's that are read; the rest of its text is left out."""
 
@@ -33,6 +37,15 @@ class WritesText(Protocol):
 
     def write(self, prompts: Sequence[str], *, max_new_tokens: int, temperature: float, seed: int) -> list[str]:
         """Continue each prompt."""
+        ...
+
+
+@runtime_checkable
+class ComposesText(Protocol):
+    """A task that makes its own document, each sentence checked against the sentence that it rewords."""
+
+    def compose(self, source: Any, writer: WritesText | None, settings: "Settings") -> "Document":
+        """The checked document."""
         ...
 
 
@@ -58,6 +71,8 @@ class Sentence(Sensitive):
     """What it states; deterministic wording states whatever its rule asks for."""
     replaces: bool = False
     """It stands for a sentence of the model's that failed."""
+    original: str = ""
+    """The sentence of the input that it rewords, where a document is read beside its input."""
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON value with the trace of each figure."""
@@ -66,6 +81,7 @@ class Sentence(Sensitive):
             "source": self.source,
             "rule": self.rule,
             "replaces": self.replaces,
+            **({"original": self.original} if self.original else {}),
             "trace": [
                 {
                     "text": m.text,
@@ -99,7 +115,7 @@ class Document(Sensitive):
     @property
     def text(self) -> str:
         """The whole document on one line."""
-        return " ".join(s.text for s in self.sentences)
+        return reduce(joined, (s.text for s in self.sentences), "")
 
     @property
     def figures(self) -> int:
@@ -135,6 +151,9 @@ def generate(task: Task, source: Any, writer: WritesText | None, settings: Setti
     Raises:
         ConcordatError: The skeleton's own wording fails the check; nothing is printed then.
     """
+    # A task that rewords its input sentence by sentence words and checks its document itself.
+    if isinstance(task, ComposesText):
+        return task.compose(source, writer, settings)
     return draft(task, task.skeleton(source), task.prompt(source), writer, settings)
 
 
@@ -200,7 +219,7 @@ def _prose(checker: Checker, prompt: str, writer: WritesText | None, settings: S
         text = text.partition("\n" + marker)[0]
     sentences = checker.sentences(text)[:_SENTENCES]
     # Cut off in mid-sentence: what is left of it could say something else than it meant to.
-    return sentences[:-1] if sentences and sentences[-1][-1] not in ".!?" else sentences
+    return sentences[:-1] if sentences and sentences[-1][-1] not in _STOPS else sentences
 
 
 def _again(
@@ -222,7 +241,7 @@ def _again(
         for i, text in zip(failed, texts, strict=True):
             new = next(iter(checker.sentences(text)), "")
             result = checker.check(new)
-            if new and new[-1] in ".!?" and not result.faults:
+            if new and new[-1] in _STOPS and not result.faults:
                 final[i] = result
                 rewritten += 1
     return final, rewritten
@@ -230,7 +249,8 @@ def _again(
 
 def _before(final: Sequence[Checked], i: int) -> str:
     """The good sentences before a failed one, as the model would have written them."""
-    return "".join(f" {c.text}" for c in final[:i] if not c.faults)
+    text = reduce(joined, (c.text for c in final[:i] if not c.faults), "")
+    return " " + text if text else ""
 
 
 def _claims(mentions: Iterable[Mention]) -> set[Fact]:
@@ -278,16 +298,21 @@ def _keep(skeleton: Skeleton, own: list[Sentence], final: list[Checked]) -> tupl
 
 def _stand_in(skeleton: Skeleton, own: list[Sentence], checked: Checked, said: set[Fact]) -> Sentence | None:
     """The deterministic wording of what a failed sentence was about: most facts, then most words in common."""
-    words = set(checked.text.lower().split())
+    words = _words(checked.text)
     traced = _claims(checked.mentions)
     best: tuple[tuple[int, int], Sentence] | None = None
     for statement, sentence in zip(skeleton.statements, own, strict=True):
         if not statement.must or _asks(statement) <= said:
             continue
-        score = len(traced & _asks(statement)), len(words & set(sentence.text.lower().split()))
+        score = len(traced & _asks(statement)), len(words & _words(sentence.text))
         if score > (0, 0) and (best is None or score > best[0]):
             best = score, sentence
     return replace(best[1], replaces=True) if best else None
+
+
+def _words(text: str) -> set[str]:
+    """The words of a text, and every Chinese character as one."""
+    return {w for part in text.lower().split() for w in ([part] if part.isascii() else [part, *part])}
 
 
 def _complete(skeleton: Skeleton, own: list[Sentence], kept: list[Sentence]) -> list[Sentence]:
