@@ -8,8 +8,8 @@ its sentences pass the check. A figure that an input lacks is said to be not spe
 >>> figures = [{"name": "Current assets", "value": 80, "period": "2024"},
 ...            {"name": "Current liabilities", "value": 100, "period": "2024"}]
 >>> statement = task.skeleton(task.read({"figures": figures})).statements[0]
->>> statement.text.partition(":")[0::2]
-('Current ratio', ' 0.8 in 2024, high liquidity risk, being below the threshold of 1.')
+>>> statement.text.rpartition(":")[0]
+'Current ratio: 0.8 in 2024, high liquidity risk, being below the threshold of 1'
 >>> statement.rule
 'liquidity.current-ratio@1'
 """

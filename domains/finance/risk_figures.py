@@ -242,7 +242,7 @@ def _finding(
     return Finding(
         rule=rule,
         value=value,
-        shown=_shown(value, rule, level),
+        shown=_shown(value, rule, level) if derivation else value,
         level=level,
         period=period,
         path=path,
@@ -260,7 +260,7 @@ def _shown(value: Decimal, rule: Rule, level: Level) -> Decimal:
     else:
         shown = value
     plain = shown.normalize()
-    return Decimal(int(plain)) if plain == plain.to_integral_value() else plain
+    return plain.quantize(Decimal(1)) if plain == plain.to_integral_value() else plain
 
 
 def _names(rules: Rules) -> dict[str, str]:

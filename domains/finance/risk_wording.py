@@ -90,12 +90,14 @@ class Wording:
         threshold = self._number(limit, found, label, f"rules.{found.rule.id}", "")
         reached = found.rule.above == (found.level != "low")
         when, facts = self._when(found, label)
+        why = self.why(found.rule, label).text if found.level != "low" else ""
         if self._han:
             relation = "达到或超过" if reached else "低于"
-            text = f"{label}为{figure.text}{when}，{level.text}，{relation}阈值{threshold.text}。"
+            reason = f"，表明{why}" if why else ""
+            text = f"{label}为{figure.text}{when}，{level.text}，{relation}阈值{threshold.text}{reason}。"
         else:
-            relation = "at or above" if reached else "below"
-            text = f"{label}: {figure.text}{when}, {level.text}, being {relation} the threshold of {threshold.text}."
+            relation, reason = "at or above" if reached else "below", f": {why}" if why else ""
+            text = f"{label}: {figure.text}{when}, {level.text}, being {relation} the threshold of {threshold.text}{reason}."
         return Statement(
             rule=f"{found.rule.id}@{found.rule.version}",
             text=text,
@@ -158,9 +160,7 @@ class Wording:
 
     def line(self, found: Finding) -> str:
         """A finding in a prompt."""
-        statement = self.finding(found)
-        why = found.rule.why[self._lang]
-        return f"{statement.text}（{why}）" if self._han else f"{statement.text} ({why})"
+        return self.finding(found).text
 
     def quoted(self, factor: Factor) -> str:
         """A risky sentence in a prompt."""
@@ -213,8 +213,9 @@ class Wording:
         path = found.path.removesuffix(".value") + ".period"
         known = _YEAR.fullmatch(found.period) or _DATE.fullmatch(found.period)
         fact = self._date(found.period, path) if known else self._name(found.period, path, label)
-        year = "年" if _YEAR.fullmatch(found.period) else ""
-        return (f"（{found.period}{year}）" if self._han else f" in {found.period}"), (fact,)
+        if _YEAR.fullmatch(found.period):
+            return (f"（{found.period}年）" if self._han else f" in {found.period}"), (fact,)
+        return (f"（{found.period}）" if self._han else f" ({found.period})"), (fact,)
 
     def _date(self, text: str, path: str) -> Fact:
         shared: dict[str, Any] = {"kind": "date", "text": text, "path": path}
