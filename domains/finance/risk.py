@@ -132,7 +132,9 @@ class RiskTask:
         wording = Wording(self.rules, source.lang)
         found, _ = self.findings(source)
         lines = [wording.line(f) for f in found if f.level != "low"] + [wording.quoted(f) for f in self.factors(source)]
-        return "\n".join(["Risks:" if source.lang == "en" else "风险：", *lines, "Text:" if source.lang == "en" else "正文："])
+        return "\n".join(
+            ["Risks:" if source.lang == "en" else "风险：", *lines, "Text:" if source.lang == "en" else "正文："]
+        )
 
     def skeleton(self, source: RiskSource) -> Skeleton:
         """A statement for each finding and risky sentence, and one for all that is not specified."""

@@ -24,7 +24,7 @@ from domains.finance.risk_rules import Level, Rule, Rules, plain_name
 from domains.finance.table import Table
 from fedcore.errors import RecordError
 
-__all__ = ["Event", "Figure", "Finding", "Figures", "as_json", "look", "read_events", "read_figures"]
+__all__ = ["Event", "Figure", "Figures", "Finding", "as_json", "look", "read_events", "read_figures"]
 
 _SCALES = {
     "thousand": 3, "thousands": 3, "k": 3, "million": 6, "millions": 6, "mn": 6, "billion": 9, "billions": 9, "bn": 9,
@@ -265,7 +265,9 @@ def _shown(value: Decimal, rule: Rule, level: Level) -> Decimal:
 
 def _names(rules: Rules) -> dict[str, str]:
     """Every name that a figure may go by, those of ratios too."""
-    ratios = {plain_name(n): r.ratio.name for r in rules.rules if r.ratio.shape != "count" for n in r.ratio.label.values()}
+    ratios = {
+        plain_name(n): r.ratio.name for r in rules.rules if r.ratio.shape != "count" for n in r.ratio.label.values()
+    }
     return ratios | dict(rules.figures)
 
 

@@ -184,14 +184,18 @@ class _Reader:
             for lang in LANGUAGES:
                 for name in self._texts(spoken[lang], f"the figure {key}, {lang}"):
                     if names.setdefault(plain_name(name), key) != key:
-                        raise self._wrong(f"the figure {key}", "names of its own", f"one that {names[plain_name(name)]} has")
+                        raise self._wrong(
+                            f"the figure {key}", "names of its own", f"one that {names[plain_name(name)]} has"
+                        )
             labels[key] = {lang: self._texts(spoken[lang], key)[0] for lang in LANGUAGES}
         events = {k: self._words(v, f"the event {k}") for k, v in self._map(top["events"], "events").items()}
         categories, terms = self._categories(top["categories"])
         ratios = self._ratios(top["ratios"], frozenset(labels), frozenset(events))
         judge = self._map(top["judge"], "judge", need=frozenset({"high", "medium", "en", "zh"}), may=frozenset())
         bounds = self._thresholds({k: judge[k] for k in ("high", "medium")}, "judge", above=True)
-        rules = tuple(self._rule(r, i, categories, ratios, labels) for i, r in enumerate(self._list(top["rules"], "rules")))
+        rules = tuple(
+            self._rule(r, i, categories, ratios, labels) for i, r in enumerate(self._list(top["rules"], "rules"))
+        )
         phrases = tuple(self._phrase(p, i, categories) for i, p in enumerate(self._list(top["phrases"], "phrases")))
         ids = [r.id for r in rules] + [p.id for p in phrases]
         if twice := next((i for i in ids if ids.count(i) > 1), None):
@@ -211,7 +215,8 @@ class _Reader:
             phrases=phrases,
             judged=bounds,
             judged_why={
-                lang: self._text(self._map(judge[lang], f"judge, {lang}").get("why"), f"judge, {lang}") for lang in LANGUAGES
+                lang: self._text(self._map(judge[lang], f"judge, {lang}").get("why"), f"judge, {lang}")
+                for lang in LANGUAGES
             },
         )
 

@@ -149,7 +149,9 @@ def _duty(lang: str, risky: bool, random: Random) -> tuple[str, str]:
             f"please {random.choice(_OTHER_DUTIES['en'])}, so that {harm} can be avoided",
         )[shape], "legal"
     if risky:
-        return (f"{bank}对{harm}不予负责", f"{harm}由您独自承担", f"继续使用账户即放弃就{harm}提出的请求")[shape], "legal"
+        return (f"{bank}对{harm}不予负责", f"{harm}由您独自承担", f"继续使用账户即放弃就{harm}提出的请求")[
+            shape
+        ], "legal"
     return (
         f"{bank}对{harm}负责",
         f"{harm}不由您承担",

@@ -18,6 +18,7 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, Literal
 
 from domains.base import Example, Language, Sensitive, Skeleton
@@ -255,7 +256,7 @@ def feature_words(text: str, *, site: str = "") -> list[str]:
 
 
 def _pairs(found: tuple[str, ...]) -> list[str]:
-    return [f"{a}_{b}" for a, b in zip(found, found[1:], strict=False)]
+    return [f"{a}_{b}" for a, b in pairwise(found)]
 
 
 def category_of(text: str, terms: Mapping[str, tuple[str, ...]]) -> str | None:

@@ -33,9 +33,9 @@ _ENGLISH = VOCABULARY | frozenset(
     "risk risks threshold thresholds being since because passage probability reads means reason on judged".split()  # noqa: SIM905
 )
 _HAN = frozenset(
-    "的 了 在 为 是 有 于 与 和 及 并 其 该 此 这 由 从 至 到 对 仍 也 而 即 已 年 年度 期 本期 上期 显示 表明 可见 "
-    "阈值 理由 概率 水平 等级 风险 低于 达到 超过 达到或超过 因为 属于 存在 相关 方面 数据 指标 公司 企业 集团 上述 "
-    "第 句 首日 最近 发生于 首次 依次".split()  # noqa: SIM905
+    """的 了 在 为 是 有 于 与 和 及 并 其 该 此 这 由 从 至 到 对 仍 也 而 即 已 年 年度 期 本期 上期 显示 表明 可见
+    阈值 理由 概率 水平 等级 风险 低于 达到 超过 达到或超过 因为 属于 存在 相关 方面 数据 指标 公司 企业 集团 上述
+    首次 最近 发生于 依次""".split()  # noqa: SIM905
 )
 
 
@@ -97,7 +97,8 @@ class Wording:
             text = f"{label}为{figure.text}{when}，{level.text}，{relation}阈值{threshold.text}{reason}。"
         else:
             relation, reason = "at or above" if reached else "below", f": {why}" if why else ""
-            text = f"{label}: {figure.text}{when}, {level.text}, being {relation} the threshold of {threshold.text}{reason}."
+            limit_text = f"being {relation} the threshold of {threshold.text}"
+            text = f"{label}: {figure.text}{when}, {level.text}, {limit_text}{reason}."
         return Statement(
             rule=f"{found.rule.id}@{found.rule.version}",
             text=text,
@@ -132,9 +133,7 @@ class Wording:
             text = f"{label}“{factor.quote}”，{level.text}{chance}，理由：{why.text}。"
         else:
             text = f'{label}, "{factor.quote}": {level.text}{chance}, since {why.text}.'
-        return Statement(
-            rule=factor.rule, text=text, facts=tuple(facts), section=self._category(factor.category)
-        )
+        return Statement(rule=factor.rule, text=text, facts=tuple(facts), section=self._category(factor.category))
 
     def why(self, rule: Rule | Phrase, label: str) -> Fact:
         """What a rule's level means, as a fact that stands after its label."""
@@ -149,7 +148,9 @@ class Wording:
         """The ratios that an input lacks figures for."""
         names = dict.fromkeys(rule.ratio.label[self._lang] for rule in lacking)
         joined = "、".join(names) if self._han else ", ".join(names)
-        return self._fixed("risk.not-specified@1", f"未提供数据，不作判断：{joined}" if self._han else f"Not specified: {joined}")
+        return self._fixed(
+            "risk.not-specified@1", f"未提供数据，不作判断：{joined}" if self._han else f"Not specified: {joined}"
+        )
 
     def not_looked_at(self, unknown: Sequence[tuple[str, str]]) -> Statement:
         """Figures of names that no rule knows."""
