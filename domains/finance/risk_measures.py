@@ -38,7 +38,7 @@ __all__ = ["LABELS", "make_risk_base", "measure", "our_category", "rules_that_ho
 LABELS = ("none", "risk")
 _TASK = "finance.risk-text"
 _RISK_MARKS = frozenset({"风险", "潜在风险", "risk"})
-_DIMENSION = 4096
+_DIMENSION = 16_384
 _NEIGHBOURS = 0.5
 """How much the mean of the two sentences beside it adds to a sentence's score."""
 _RECIPE: dict[str, Any] = {"rounds": 60, "sampling_rate": 0.5, "learning_rate": 0.05, "clip_norm_l2": 8.0}

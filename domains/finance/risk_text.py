@@ -125,8 +125,8 @@ _ITEM = re.compile(r"^\s*[(（•·●-]?\s*(?:\d{1,2}|[a-z]|[ivx]{1,4}|[一二�
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _HAN_CUT = re.compile(r"(?<=[。！？!?；;])[”’」』）》]*\s*|\n+")
 _ENGLISH_CUT = re.compile(r"(?<=[.!?])[\"')]*\s+(?=[A-Z0-9(\"'])|\n+")
-_REPEATS = 3
-"""How often a mark stands in a prompt, and what a site adds: a run of characters stands once."""
+_MARK, _SITE, _SITE_MARK = 3, 10, 2
+"""How often a mark, a site, and a site with a mark stand in a prompt, where a run of characters stands once."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -240,6 +240,7 @@ def feature_words(text: str, *, site: str = "") -> list[str]:
     Args:
         text: A sentence.
         site: The institution, where it is known: how strict its readers are is part of what a label means.
+            A text of no known site is judged by what all sites have in common.
     """
     from domains.features import ngrams, words  # Imports torch: only where a classifier is used.
 
@@ -250,9 +251,12 @@ def feature_words(text: str, *, site: str = "") -> list[str]:
     seen.append({"：": "leads", ":": "leads", "；": "listed", ";": "listed"}.get(plain[-1:], "ends"))
     seen.append(f"length{min(6, len(plain) // (25 if is_han(text) else 60))}")
     pairs = [f"{a}+{b}" for i, a in enumerate(seen) for b in seen[i + 1 :]]
-    runs = list(ngrams(plain, 1, 3)) if is_han(text) else [*words(plain), *_pairs(words(plain))]
-    out = runs + [f"<{m}>" for m in seen] * _REPEATS + [f"<{p}>" for p in pairs]
-    return out
+    runs = list(ngrams(plain, 1, 2)) if is_han(text) else [*words(plain), *_pairs(words(plain))]
+    found = runs + [f"<{m}>" for m in seen] * _MARK + [f"<{p}>" for p in pairs]
+    if site:
+        name = "_".join(site.split())
+        found += [f"site={name}"] * _SITE + [f"{name}<{m}>" for m in seen] * _SITE_MARK
+    return found
 
 
 def _pairs(found: tuple[str, ...]) -> list[str]:

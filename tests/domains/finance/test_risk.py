@@ -34,7 +34,9 @@ def fields_for(rule: Rule, value: Decimal) -> dict[str, Any]:
     if ratio.shape == "figure":
         return {"figures": [figure(ratio.of[0], value, "%" if rule.percent else "")]}
     if ratio.shape == "change":
-        return {"figures": [figure(ratio.of[0], 100 + value, "", "2024"), figure(ratio.of[0], Decimal(100), "", "2023")]}
+        return {
+            "figures": [figure(ratio.of[0], 100 + value, "", "2024"), figure(ratio.of[0], Decimal(100), "", "2023")]
+        }
     top, bottom = ratio.of
     parts = [figure(top, value * 100 / SHAPES[ratio.shape] + (7 if ratio.less else 0)), figure(bottom, Decimal(100))]
     return {"figures": [*parts, *([figure(ratio.less, Decimal(7))] if ratio.less else [])]}

@@ -82,7 +82,10 @@ def put(key: str, value: Any) -> Callable[[Any], None]:
         (put("version", 1), "text in quotation marks; got int"),
         (put("colour", "red"), "keys among"),
         (put("zh", ""), "the rule liquidity.current-ratio, zh is wrong"),
-        (lambda v: v["rules"].append(v["rules"][0]), "the rule liquidity.current-ratio is wrong; expected an id of its"),
+        (
+            lambda v: v["rules"].append(v["rules"][0]),
+            "the rule liquidity.current-ratio is wrong; expected an id of its",
+        ),
         (lambda v: v["phrases"][0].update(level="awful"), "the rule text.disclaimer is wrong; expected level"),
         (lambda v: v["phrases"][0].update(lang="fr"), "expected lang: en or zh"),
         (lambda v: v["phrases"][0].update(any=[]), "a list with something in it"),
