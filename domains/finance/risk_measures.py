@@ -6,8 +6,8 @@ brought to ours by the words of the category alone.
 
 A **unit** is a sentence with all its twins: letters and digits alike, wherever they stand, so that none is both
 trained on and scored. Sentences of one site are read together, in their order: a list of exceptions is not
-judged item by item. The share flagged in a site is set by its own fit share; that number stays with the site,
-so it is no part of what is trained privately.
+judged item by item. As many of the scored sentences are flagged as the rate of risks in the fit share says. That
+one rate is read without noise; it serves the measure alone and is part of no adapter and no release.
 
 >>> our_category("Legal, Tax and Regulatory Risks"), our_category("General Risks")
 ('legal', None)
@@ -164,7 +164,8 @@ def _trained(
     seen = _together(_score(judge, rows, sites=True), rows)
     inside = np.array([u in fitted for u in units])
     least = np.quantile(seen[~inside], 1 - truth[inside].mean())
-    return (seen >= least).astype(np.int64)
+    flagged: npt.NDArray[np.int64] = (seen >= least).astype(np.int64)
+    return flagged
 
 
 def _judge(bench: Bench, records: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> Judge:

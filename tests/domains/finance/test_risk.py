@@ -12,7 +12,7 @@ from hypothesis import settings as budget
 from hypothesis import strategies as st
 
 from domains._han_figures import han_normalise
-from domains.base import traits
+from domains.base import Language, traits
 from domains.checks import Checker
 from domains.finance.risk import RiskTask
 from domains.finance.risk_rules import Rule
@@ -22,7 +22,7 @@ from fedcore.errors import RecordError
 
 TASK = RiskTask()
 SHAPES = {"quotient": Decimal(1), "percent": Decimal(100)}
-LANGS = ("en", "zh")
+LANGS: tuple[Language, ...] = ("en", "zh")
 KEYS = {key: name for name, key in sorted(TASK.rules.figures.items(), reverse=True)}
 
 
@@ -53,7 +53,7 @@ def beside(rule: Rule, threshold: Decimal) -> tuple[Decimal, Decimal, Decimal]:
 
 @pytest.mark.parametrize("lang", LANGS)
 @pytest.mark.parametrize("rule", TASK.rules.rules, ids=lambda r: r.id)
-def test_each_rule_says_its_level_at_under_and_over_each_threshold(rule: Rule, lang: str) -> None:
+def test_each_rule_says_its_level_at_under_and_over_each_threshold(rule: Rule, lang: Language) -> None:
     for _, threshold in rule.thresholds:
         for value in beside(rule, threshold):
             source = TASK.read(fields_for(rule, value) | {"lang": lang})
@@ -72,7 +72,7 @@ def test_each_rule_says_its_level_at_under_and_over_each_threshold(rule: Rule, l
 
 
 @pytest.mark.parametrize("lang", LANGS)
-def test_a_missing_figure_is_said_to_be_not_specified(lang: str) -> None:
+def test_a_missing_figure_is_said_to_be_not_specified(lang: Language) -> None:
     source = TASK.read({"figures": [figure("current_assets", Decimal(80))], "lang": lang})
     document = generate(TASK, source, None, Settings())
     last = next(s for s in document.sentences if s.rule == "risk.not-specified@1")
@@ -96,7 +96,7 @@ TEXTS = {
 
 @pytest.mark.parametrize("lang", LANGS)
 @pytest.mark.parametrize("written", LANGS)
-def test_quotes_are_literal_and_traced(lang: str, written: str) -> None:
+def test_quotes_are_literal_and_traced(lang: Language, written: Language) -> None:
     text = TEXTS[written]
     source = TASK.read({"text": text, "lang": lang})
     factors = TASK.factors(source)
@@ -123,7 +123,7 @@ class Judge:
 
 
 @pytest.mark.parametrize("lang", LANGS)
-def test_a_classifiers_word_is_stated_with_its_probability(lang: str) -> None:
+def test_a_classifiers_word_is_stated_with_its_probability(lang: Language) -> None:
     source = TASK.read({"text": ["Suppliers may stop.", "The sun shines.", "Rates may move."], "lang": lang})
     assert TASK.factors(source) == ()
     source = TASK.judge(source, Judge(("none", "risk"), [[0.0, 2.0], [3.0, 0.0], [0.0, 0.1]]))
@@ -148,7 +148,7 @@ def test_a_sentence_of_no_category_gets_none() -> None:
 @pytest.mark.parametrize("lang", LANGS)
 @budget(deadline=None, max_examples=25)
 @given(data=st.data())
-def test_no_document_prints_a_figure_that_is_not_input(lang: str, data: st.DataObject) -> None:
+def test_no_document_prints_a_figure_that_is_not_input(lang: Language, data: st.DataObject) -> None:
     names = data.draw(st.lists(st.sampled_from(sorted(KEYS)), min_size=1, max_size=8, unique=True))
     numbers = st.decimals("-999999", "999999", places=2, allow_nan=False)
     given_ = [figure(n, data.draw(numbers), period=data.draw(st.sampled_from(("2023", "2024")))) for n in names]
@@ -161,7 +161,7 @@ def test_no_document_prints_a_figure_that_is_not_input(lang: str, data: st.DataO
 
 
 @pytest.mark.parametrize("lang", LANGS)
-def test_a_sentence_that_gives_one_figures_level_to_another_fails(lang: str) -> None:
+def test_a_sentence_that_gives_one_figures_level_to_another_fails(lang: Language) -> None:
     fields = fields_for(TASK.rules.rule("liquidity.current-ratio"), Decimal("0.5"))
     fields["figures"] += fields_for(TASK.rules.rule("credit.debt-to-equity"), Decimal("1.5"))["figures"]
     skeleton = TASK.skeleton(TASK.read(fields | {"lang": lang}))
