@@ -58,12 +58,12 @@ _MARKS: Mapping[str, tuple[str, str]] = {
         r"necessary (?:for|to)|academic research|perform(?:ance of)? (?:a|the) contract",
     ),
     "deemed": (
-        "视为|即表示|表示您同意|表示你同意|即代表|被视作|意味着您|默认",
+        "视为|视作|即表示|表示(?:您|你)?(?:同意|认同|接受|已充分|理解)|即代表|意味着(?:您|你)?(?:同意|接受)?|默认",
         r"deemed|constitutes? (?:your )?(?:acceptance|consent)|by (?:continuing|using)",
     ),
     "ongoing": ("继续使用|持续授权|继续访问", r"continued? (?:to )?(?:use|access)"),
     "kept-effect": (
-        "此前基于|撤回前|之前基于|已进行的|此前已|不影响.{0,8}(?:此前|之前|撤回)",
+        "此前基于|撤回前|之前基于|已进行的|此前已|不(?:会)?影响.{0,10}(?:此前|之前|撤回|基于|效力)",
         r"does not affect|prior to (?:the )?withdrawal",
     ),
     "third": (
@@ -80,7 +80,7 @@ _MARKS: Mapping[str, tuple[str, str]] = {
         r"(?:unable|not be able) to (?:use|access|provide)",
     ),
     "kept-data": (
-        "无法立即|不会立即|备份|无法删除|仍可能|仍会|仍需|仍将|继续(?:保存|保留|存储)|缓存",
+        "无法立即|不会立即|备份|无法删除|不会被删除|不能注销|仍可能|仍会|仍需|仍将|将保留|继续(?:保存|保留|存储)|缓存",
         r"backups?|retain|residual cop(?:y|ies)",
     ),
     "forever": ("无限期|永久|长期|一直|始终|期间持续", r"indefinitely|forever|permanently"),
@@ -90,6 +90,11 @@ _MARKS: Mapping[str, tuple[str, str]] = {
         r"please note|be aware|caution|understand and agree",
     ),
     "public": ("公开发布|公开区域|其他用户可见|公开分享|他人|公众|自愿共享|主动公开", r"publicly|other users"),
+    "for-others": (
+        "他人的(?:合法)?授权|取得他人|他人知晓|监护人同意|确保.{0,6}(?:授权|有权)",
+        r"on behalf of others|you (?:warrant|represent) that",
+    ),
+    "at-once": ("即生效|即刻生效|立即生效|取代此前|优先适用|为准", r"effective (?:immediately|upon)|supersede|prevail"),
     "merger": ("合并|收购|破产|清算|资产转让|重组", r"merger|acquisition|bankruptcy|insolvency|liquidation"),
     "refused": (
         "不予响应|不予|拒绝.{0,4}(?:请求|响应)|合理费用|无法响应|多次重复|不能响应|滥用权利|主观恶意|商业秘密",
@@ -125,7 +130,7 @@ _ITEM = re.compile(r"^\s*[(（•·●-]?\s*(?:\d{1,2}|[a-z]|[ivx]{1,4}|[一二�
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _HAN_CUT = re.compile(r"(?<=[。！？!?；;])[”’」』）》]*\s*|\n+")
 _ENGLISH_CUT = re.compile(r"(?<=[.!?])[\"')]*\s+(?=[A-Z0-9(\"'])|\n+")
-_MARK, _SITE, _SITE_MARK = 3, 10, 2
+_MARK, _SITE, _SITE_MARK = 6, 15, 4
 """How often a mark, a site, and a site with a mark stand in a prompt, where a run of characters stands once."""
 
 

@@ -14,16 +14,27 @@ from domains.finance.risk_rules import load_rules
 from domains.finance.risk_synthetic import RISK_SITES, risk_records
 from fedcore.errors import RecordError
 
+
 def policies(count: int, seed: int) -> list[dict[str, Any]]:
     rows = [r for site in RISK_SITES for r in risk_records(site, count, seed)]
     return [
-        {"input": r["text"], "site": r["site"], "labels": ["数据收集", "风险"] if r["label"] == "risk" else ["数据收集"]}
+        {
+            "input": r["text"],
+            "site": r["site"],
+            "labels": ["数据收集", "风险"] if r["label"] == "risk" else ["数据收集"],
+        }
         for r in rows
     ]
 
 
 FILINGS = [
-    {"input": f"{word} could harm us.", "target": f"More on {word}.", "category": heading, "site": "s", "company": str(n)}
+    {
+        "input": f"{word} could harm us.",
+        "target": f"More on {word}.",
+        "category": heading,
+        "site": "s",
+        "company": str(n),
+    }
     for n, (word, heading) in enumerate(
         [("Litigation", "Legal Risks"), ("Exchange rates", "Financial Risks"), ("Lawsuits", "Legal and Tax Risks")] * 2
     )
@@ -111,7 +122,7 @@ def test_a_base_is_what_its_labels_make_it(tmp_path: Path) -> None:
 
 
 def test_records_of_another_kind_are_refused() -> None:
-    with pytest.raises(RecordError, match="nothing that finance.risk is measured on"):
+    with pytest.raises(RecordError, match="the records hold nothing"):
         measure(bench([{"text": "x"}]))
 
 
