@@ -91,7 +91,7 @@ class RiskTask:
             raise RecordError("a record has nothing to look at", expected="one of the fields " + ", ".join(_FIELDS))
         lang = fields.get("lang") or "en"
         if lang not in LANGUAGES:
-            raise RecordError("the field 'lang' is wrong", expected="en or zh", got=repr(lang)[:20])
+            raise RecordError("the field 'lang' is wrong", expected="en or zh")
         tables = read_tables(given.get("tables", []))
         return RiskSource(
             figures=read_figures(given.get("figures", []), tables, self.rules),
