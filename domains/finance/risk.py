@@ -65,6 +65,11 @@ class RiskTask:
     styles: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({"plain": 0.1, "narrative": 0.5}))
     rules: Rules = field(default_factory=load_rules, repr=False)
 
+    @property
+    def rule_versions(self) -> Mapping[str, str]:
+        """The version of the rules that decide, with the start of their digest, for a document's stamp."""
+        return {"risk": f"{self.rules.version} ({self.rules.digest[:12]})"}
+
     def examples(self, fields: Mapping[str, Any], *, unit: str) -> list[Example]:
         """Render a record.
 

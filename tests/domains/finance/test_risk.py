@@ -235,3 +235,7 @@ def test_an_input_that_cannot_be_read_is_refused(fields: dict[str, Any], says: s
 def test_a_record_without_a_paragraph_trains_nothing() -> None:
     with pytest.raises(RecordError, match="no paragraph"):
         TASK.examples({"text": "Fine."}, unit="u")
+
+
+def test_the_rules_that_decide_are_named_by_version_and_digest() -> None:
+    assert TASK.rule_versions == {"risk": f"1 ({TASK.rules.digest[:12]})"}
