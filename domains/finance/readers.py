@@ -80,8 +80,8 @@ def _csv(content: bytes) -> dict[str, Any]:
 
 def _xlsx(content: bytes) -> dict[str, Any]:
     """Every sheet that holds something, hidden ones too, as a table."""
-    import openpyxl  # type: ignore[import-untyped]
-    from openpyxl.utils.exceptions import InvalidFileException  # type: ignore[import-untyped]
+    import openpyxl
+    from openpyxl.utils.exceptions import InvalidFileException
 
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
