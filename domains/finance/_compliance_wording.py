@@ -4,7 +4,7 @@ Every quote is one fact, so that its figures and names are traced only where the
 
 >>> from domains.finance._review import Finding
 >>> said = statements((Finding(verdict="not specified", quote="Offices close at noon."),), "en")
->>> said[0].text
+>>> said[-1].text
 'Not specified: no rule that was consulted speaks of "Offices close at noon."'
 """
 
