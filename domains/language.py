@@ -49,11 +49,13 @@ __all__ = [
     "LoraSite",
     "Quantization",
     "ResidualPair",
+    "SentenceEncoder",
     "Shapes",
     "TokenBatch",
     "Writer",
     "collate",
     "convert_gguf",
+    "load_encoder",
     "mean_loss",
     "set_threads",
     "write_random",
@@ -64,6 +66,9 @@ Quantization = Literal["none", "4bit", "8bit"]
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _ADAPTER = "default"
 """peft's own name for an adapter; a residual is the only other one."""
+
+_ENCODED_AT_ONCE = 32
+_ENCODED_TOKENS = 256
 
 _PROBE = (3, 5)
 """Sequences and tokens of the probe that finds where LoRA can attach; unequal, so that axes cannot be confused."""
@@ -641,6 +646,51 @@ class _Shaped(transformers.LogitsProcessor):  # type: ignore[misc]
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         return self._change(input_ids, scores)
+
+
+@final
+class SentenceEncoder:
+    """An encoder whose mean over tokens is a sentence's vector, as `domains.dense.Embeds`. Made by `load_encoder`."""
+
+    def __init__(self, model: Any, tokenizer: Any, name: str) -> None:
+        self._model, self._tokenizer = model, tokenizer
+        self.name = name
+        self.dimension = int(model.config.hidden_size)
+
+    def embed(self, texts: Sequence[str]) -> FloatArray:
+        """Unit vectors of the texts, the long ones cut; texts of one length go together."""
+        out = np.zeros((len(texts), self.dimension), dtype=np.float32)
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        with torch.inference_mode():
+            for at in range(0, len(order), _ENCODED_AT_ONCE):
+                chosen = order[at : at + _ENCODED_AT_ONCE]
+                batch = self._tokenizer(
+                    [texts[i] for i in chosen],
+                    padding=True,
+                    truncation=True,
+                    max_length=_ENCODED_TOKENS,
+                    return_tensors="pt",
+                )
+                hidden = self._model(**batch).last_hidden_state
+                mask = batch["attention_mask"].unsqueeze(-1).to(hidden.dtype)
+                out[chosen] = functional.normalize((hidden * mask).sum(1) / mask.sum(1), dim=1).numpy()
+        return out
+
+
+def load_encoder(path: Path) -> SentenceEncoder:
+    """Load a sentence encoder from a directory in transformers' layout with safetensors weights.
+
+    Raises:
+        ModelError: It cannot be read.
+    """
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(path, local_files_only=True)
+        model = transformers.AutoModel.from_pretrained(path, local_files_only=True, use_safetensors=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"the encoder at {path} cannot be read ({type(error).__name__})", do="check --encoder"
+        ) from error
+    return SentenceEncoder(model.eval(), tokenizer, f"encoder-{bases.digest_of(path)[:16]}")
 
 
 def write_random(directory: Path, config: Mapping[str, Any], *, seed: int) -> None:
