@@ -41,6 +41,7 @@ _TEXTS: dict[str, dict[Language, str]] = {
     "for": {"en": "For {}: {}.", "zh": "支持{}：{}。"},
     "unexplained": {"en": "Against {}, since it does not explain: {}.", "zh": "不支持{}，因其不能解释：{}。"},
     "absent": {"en": "Against {}, since not found: {}.", "zh": "不支持{}，因未见：{}。"},
+    "weighed": {"en": "The model weighed most for {}: {}.", "zh": "模型判断{}时最看重：{}。"},
     "aside": {"en": "Severe and set aside, each below {}: {}.", "zh": "重症而暂未列入，各低于{}：{}。"},
     "ask": {"en": "Ask next: {} (expected to tell {} bits).", "zh": "下一步询问：{}（预期信息{}比特）。"},
 }
@@ -83,8 +84,22 @@ def percent(probability: Decimal, derivation: str) -> Fact:
     )
 
 
-def statements(case: Case, ranking: Ranking, *, judged: bool, temperature: float) -> tuple[Statement, ...]:
-    """The whole document, in order."""
+def statements(
+    case: Case,
+    ranking: Ranking,
+    *,
+    judged: bool,
+    temperature: float,
+    weighed: Sequence[tuple[str, float]] = (),
+) -> tuple[Statement, ...]:
+    """The whole document, in order.
+
+    Args:
+        case, ranking: Of whom, and what was found.
+        judged: Whether a model gave the probabilities, rather than the book alone.
+        temperature: That calibrated them.
+        weighed: Codes of findings and what each added to the likeliest condition.
+    """
     lang = case.lang
     out = [Statement(rule="diagnosis.notice", text=NOTICE[lang], facts=notice_facts(lang)), *_known(case)]
     source = f"model's probability at temperature {temperature:.2f}" if judged else f"by {case.book.name} alone"
@@ -94,6 +109,20 @@ def statements(case: Case, ranking: Ranking, *, judged: bool, temperature: float
         out.append(_line("unsure", lang, (percent(Decimal(str(ABSTAIN_BELOW)), "rule diagnosis.unsure"),)))
     for i, ranked in enumerate(ranking.listed):
         out += _ranked(ranked, case, source, leads=i == 0 and not ranking.abstains)
+    if weighed:
+        top = _condition(ranking.listed[0].condition, lang)
+        named = [
+            Fact(
+                kind="name",
+                text=case.book.finding(code).name(lang),
+                path=f"attribution of {code}",
+                derivation=f"added {value:+.2f} to the condition's logit, less the mean of the others",
+            )
+            for code, value in weighed
+        ]
+        line = _line("weighed", lang, (top, named))
+        opening = held(_TEXTS["weighed"][lang].partition("{}")[0] + top.text, line.rule)
+        out.append(replace(line, facts=(*line.facts, opening)))
     limit = percent(Decimal(str(SEVERE_FROM)), "rule diagnosis.aside")
     for start in range(0, len(ranking.set_aside), _STEP):
         names = [_condition(c, lang) for c in ranking.set_aside[start : start + _STEP]]

@@ -19,7 +19,7 @@ the model, or without one from the book alone.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from domains.base import Example, Language, Sensitive, Skeleton
 from domains.classifying import Judge, softmax
@@ -31,13 +31,22 @@ from domains.medicine._ranking import Ranking, book_probabilities, rank
 from domains.medicine.conditions import Conditions
 from fedcore.errors import ConfigError, RecordError
 
-__all__ = ["Assessment", "DiagnosisTask", "partial_findings"]
+__all__ = ["Assessment", "DiagnosisTask", "Explains", "partial_findings"]
 
 _VIEWS = 12
 """Partial views of a record, each with the first finding and some others."""
 _SHARES = 32
 """Examples that stand for a record's differential."""
 _ASKED = (2, 8)
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """A judge that can say what each word of a prompt added: `domains.classifying.Classifier` can."""
+
+    def contributions(self, prompt: str, label: str, against: Sequence[str] = ()) -> tuple[tuple[str, float], ...]:
+        """Words and what each adds to a label's logit, less the mean of the others'."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -49,6 +58,8 @@ class Assessment(Sensitive):
     """What logits are divided by; fitted on cases that are not scored."""
     probabilities: tuple[float, ...] = ()
     """Of the book's conditions or the candidates; empty until a model has judged."""
+    weighed: tuple[tuple[str, float], ...] = ()
+    """Codes of the findings that added most to the likeliest condition, where the model can tell."""
 
     @property
     def lang(self) -> Language:
@@ -144,8 +155,12 @@ class DiagnosisTask:
             logits = judge.logits(prompts)[:, list(_places(judge, (NO, YES)))]
             odds = logits[:, 1] - logits[:, 0]
         else:
-            places = _places(judge, [c.en for c in source.case.book.conditions])
-            odds = judge.logits([self.prompt(source)])[0, list(places)]
+            names = [c.en for c in source.case.book.conditions]
+            odds = judge.logits([self.prompt(source)])[0, list(_places(judge, names))]
+            if isinstance(judge, Explains):
+                top = names[int(odds.argmax())]
+                found = judge.contributions(self.prompt(source), top, [n for n in names if n != top])
+                source = replace(source, weighed=_weighed(source.case, found))
         p = softmax(odds[None, :], source.temperature)[0]
         return replace(source, probabilities=tuple(float(x) for x in p))
 
@@ -155,7 +170,11 @@ class DiagnosisTask:
             said = choice_statements(source.case, source.probabilities, source.temperature)
         else:
             said = statements(
-                source.case, source.ranking, judged=bool(source.probabilities), temperature=source.temperature
+                source.case,
+                source.ranking,
+                judged=bool(source.probabilities),
+                temperature=source.temperature,
+                weighed=source.weighed,
             )
         return Skeleton(statements=said, vocabulary=VOCABULARY, lang=source.lang)
 
@@ -180,6 +199,17 @@ def _held(fields: Mapping[str, Any]) -> Assessment:
         raise RecordError("the field 'temperature' is wrong", expected="a number from 0.05 to 20")
     case = read_choice(fields) if fields.get("candidates") else read_case(fields)
     return Assessment(case=case, temperature=float(temperature))
+
+
+def _weighed(case: Case, found: Sequence[tuple[str, float]]) -> tuple[tuple[str, float], ...]:
+    """The findings that are there and whose words added most, at most three; only what speaks for."""
+    totals: dict[str, float] = {}
+    for word, value in found:
+        for code in case.present:
+            if word == code or word.startswith(tuple(code + mark for mark in (MARK, ":", "~", "<", ">"))):
+                totals[code] = totals.get(code, 0.0) + value
+    best = sorted(totals.items(), key=lambda t: (-t[1], t[0]))[:3]
+    return tuple((code, value) for code, value in best if value > 0)
 
 
 def _by_book(case: Case) -> tuple[float, ...]:
