@@ -114,9 +114,7 @@ def make_choice_base(directory: Path, *, dimension: int = 4096) -> None:
     make_features_base(directory, labels=(NO, YES), known=known, dimension=dimension, prior=prior)
 
 
-def choice_statements(
-    choice: Choice, probabilities: Sequence[float], temperature: float
-) -> tuple[Statement, ...]:
+def choice_statements(choice: Choice, probabilities: Sequence[float], temperature: float) -> tuple[Statement, ...]:
     """Notice, findings, and the candidates with their probabilities, the likeliest first; ties by name."""
     lang = choice.lang
     zh = lang == "zh"

@@ -119,6 +119,7 @@ CONDITIONS: tuple[tuple[str, str, str, int, str, str], ...] = (
     ("Anaphylaxis", "过敏性休克", "T78.2", 1, "hives swollen-lips breathless wheeze fainting vomiting", "allergies"),
     ("Allergic rhinitis", "过敏性鼻炎", "J30", 5, "sneezing runny-nose itchy-eyes", "allergies"),
     ("Sinusitis", "鼻窦炎", "J01", 4, "face-pain runny-nose headache fever cough", "allergies"),
+    ("Middle ear infection", "中耳炎", "H66", 4, "ear-pain fever runny-nose", "contact"),
     ("Gout", "痛风", "M10", 4, "joint-pain fever", "alcohol hypertension"),
     ("Anaemia", "贫血", "D64", 4, "fatigue pale dizzy breathless palpitations headache", ""),
     ("Hyperthyroidism", "甲状腺功能亢进", "E05", 3, "tremor palpitations weight-loss sweating diarrhoea", ""),

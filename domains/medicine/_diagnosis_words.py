@@ -129,9 +129,9 @@ def _region(name: str) -> str:
 
 
 def _tells(book: Conditions, condition: Condition) -> frozenset[str]:
-    """A condition's symptoms that stand by themselves. Pain as such tells nothing, and its details are no symptoms more.
+    """A condition's symptoms that stand by themselves; pain as such tells nothing, nor do its details.
 
-    Which is so: a finding that others describe more closely and that most conditions have.
+    Such is a finding that others describe more closely and that most conditions have.
     """
     half = len(book.conditions) / 2
     described = {f.parent for f in book.findings if f.describes}

@@ -76,9 +76,7 @@ def rank(case: Case, probabilities: Sequence[float]) -> Ranking:
     book = case.book
     order = sorted(range(len(book.conditions)), key=lambda i: (-probabilities[i], i))
     shown = [i for n, i in enumerate(order) if n == 0 or (n < _MOST and probabilities[i] >= _SHOWN_FROM)]
-    shown += [
-        i for i in order if i not in shown and book.conditions[i].is_severe and probabilities[i] >= SEVERE_FROM
-    ]
+    shown += [i for i in order if i not in shown and book.conditions[i].is_severe and probabilities[i] >= SEVERE_FROM]
     listed = tuple(_ranked(case, book.conditions[i], float(probabilities[i])) for i in shown)
     aside = tuple(c for i, c in enumerate(book.conditions) if c.is_severe and i not in shown)
     gains = information_gains(book, probabilities, case.known)

@@ -21,12 +21,12 @@ __all__ = ["GRID", "private_temperature", "unit_losses"]
 
 GRID = tuple(float(t) for t in np.round(np.geomspace(0.5, 4.0, 25), 4))
 """The temperatures to choose from."""
-_MOST = 3.0
+_MOST = 5.0
 """A unit's loss counts at most so much: the sensitivity of the choice."""
 
 
 def unit_losses(logits: Logits, labels: Labels, units: Sequence[str], temperature: float) -> dict[str, float]:
-    """Each unit's mean log-loss over its examples, at most 3."""
+    """Each unit's mean log-loss over its examples, at most 5."""
     p = softmax(logits, temperature)[np.arange(len(labels)), labels]
     losses: dict[str, list[float]] = {}
     for unit, loss in zip(units, -np.log(np.maximum(p, 1e-300)), strict=True):

@@ -1,6 +1,6 @@
 """What is known of conditions: their findings, how severe they are, their codes; in English and Chinese.
 
-`Conditions` is what diagnosis support consults. `COMMON` is our own, short and general: 28 conditions of primary
+`Conditions` is what diagnosis support consults. `COMMON` is our own, short and general: 29 conditions of primary
 and emergency care. A code book of another's is read from a file by `read_code_book`; it holds facts (which
 evidence belongs to which disease, severities, codes), and stays where it lies.
 

@@ -24,7 +24,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from domains.base import Example, Language, Sensitive, Skeleton
 from domains.classifying import Judge, softmax
 from domains.medicine._candidates import NO, YES, Choice, choice_statements, choice_words, read_choice
-from domains.medicine._case import MARK, Case, book_of, read_case, whole_number
+from domains.medicine._case import MARK, Case, read_case, whole_number
 from domains.medicine._diagnosis_sentences import VOCABULARY, statements
 from domains.medicine._diagnosis_words import DIFFERENTIAL, case_words, differential_words, prior
 from domains.medicine._ranking import Ranking, book_probabilities, rank

@@ -47,9 +47,7 @@ _TRAINS = 0.8
 def _recipe(base: Path) -> Recipe:
     """Chosen by cross-validation within the share to fit on."""
     private = Recipe(base=base, rounds=40, learning_rate=0.005, clip_norm_l2=8.0, examples_per_unit=12)
-    return Recipe(
-        base=base, rounds=40, learning_rate=0.01, clip_norm_l2=1000.0, examples_per_unit=16, private=private
-    )
+    return Recipe(base=base, rounds=40, learning_rate=0.01, clip_norm_l2=1000.0, examples_per_unit=16, private=private)
 
 
 def _choice_recipe(base: Path) -> Recipe:
@@ -112,7 +110,7 @@ def _patients(bench: Bench, base: Path, book: Conditions, records: Sequence[Mapp
         details |= {"trained": len(train), "calibrated": len(rest), "temperature": round(temperature, 4)}
         if bench.fit.epsilon is not None:
             notes.append("the temperature was chosen by the exponential mechanism at the same epsilon, on other units")
-    prompts, labels, units = _views(bench.track(scored, "patients"), book)
+    prompts, labels, _ = _views(bench.track(scored, "patients"), book)
     logits = _of(judge, book, prompts)
     probabilities = softmax(logits, temperature)
     metrics = _ranking_metrics(probabilities, labels, book)
