@@ -13,6 +13,7 @@ from typing import Any
 
 from domains.base import Fact, Language, Sensitive, Statement
 from domains.features import make_features_base, ngrams, words
+from domains.medicine._case import language_of
 from domains.medicine._diagnosis_sentences import NOTICE, notice_facts, percent, say
 from fedcore.errors import RecordError
 
@@ -44,12 +45,11 @@ def read_choice(fields: Mapping[str, Any]) -> Choice:
     Raises:
         RecordError: A field is missing or wrong.
     """
-    candidates, lang = fields.get("candidates"), fields.get("lang") or "en"
+    candidates, lang = fields.get("candidates"), language_of(fields)
     if not _is_texts(candidates) or len(set(candidates or ())) != len(candidates or ()) or not candidates:
         raise RecordError("the field 'candidates' is wrong", expected="one or more different names")
-    if lang not in ("en", "zh"):
-        raise RecordError("the field 'lang' is wrong", expected="en or zh")
-    present, absent = [], []
+    present: list[str] = []
+    absent: list[str] = []
     raw = fields.get("findings")
     for i, item in enumerate(raw if isinstance(raw, Sequence) and not isinstance(raw, str) else ()):
         pair = (item, True) if isinstance(item, str) else item

@@ -9,7 +9,7 @@ from domains.base import Language, Sensitive
 from domains.medicine.conditions import COMMON, Conditions, Finding, load_code_book
 from fedcore.errors import RecordError
 
-__all__ = ["MARK", "Case", "Observed", "book_of", "read_case", "whole_number"]
+__all__ = ["MARK", "Case", "Observed", "book_of", "language_of", "read_case", "whole_number"]
 
 MARK = "_@_"
 """Between a finding's code and its value, as in E_55_@_V_85."""
@@ -82,6 +82,18 @@ def book_of(fields: Mapping[str, Any]) -> Conditions:
     return load_code_book(Path(path))
 
 
+def language_of(fields: Mapping[str, Any]) -> Language:
+    """The language that is wanted; English where none is named.
+
+    Raises:
+        RecordError: It is another.
+    """
+    lang = fields.get("lang") or "en"
+    if lang not in ("en", "zh"):
+        raise RecordError("the field 'lang' is wrong", expected="en or zh")
+    return "zh" if lang == "zh" else "en"
+
+
 def read_case(fields: Mapping[str, Any]) -> Case:
     """Read a record's findings, age and sex.
 
@@ -89,9 +101,7 @@ def read_case(fields: Mapping[str, Any]) -> Case:
         RecordError: A field is missing or wrong, or a finding is not in the book (by position).
     """
     book = book_of(fields)
-    lang = fields.get("lang") or "en"
-    if lang not in ("en", "zh"):
-        raise RecordError("the field 'lang' is wrong", expected="en or zh")
+    lang = language_of(fields)
     raw = fields.get("findings")
     if not isinstance(raw, Sequence) or isinstance(raw, str) or not 0 < len(raw) <= _MOST:
         raise RecordError(
