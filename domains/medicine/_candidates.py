@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from domains.base import Fact, Language, Sensitive, Statement
-from domains.features import make_features_base, ngrams, words
 from domains.medicine._case import language_of
 from domains.medicine._diagnosis_sentences import NOTICE, notice_facts, percent, say
 from fedcore.errors import RecordError
@@ -21,6 +20,7 @@ __all__ = ["NO", "YES", "Choice", "choice_statements", "choice_words", "make_cho
 
 NO, YES = "no", "yes"
 _PRIOR = {"in-name": 1.0, "shared": 0.3}
+_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 _SPACE = re.compile(r"\s+")
 _SMALL = frozenset("of the in and with or to a".split())  # noqa: SIM905
 _STEM = 5
@@ -78,8 +78,9 @@ def _is_texts(value: Any) -> bool:
 def _pieces(text: str, lang: Language) -> set[str]:
     """One and two characters of a Chinese name; the stems of an English name's words."""
     if lang == "zh":
-        return set(ngrams(text, 1, 2))
-    return {w[:_STEM] for w in words(text) if w not in _SMALL}
+        plain = _SPACE.sub("", text)
+        return {plain[i : i + n] for n in (1, 2) for i in range(len(plain) - n + 1)}
+    return {w[:_STEM] for w in _WORD.findall(text.lower()) if w not in _SMALL}
 
 
 def _telling(pieces: set[str], lang: Language) -> set[str]:
@@ -109,6 +110,8 @@ def choice_words(choice: Choice, place: int) -> tuple[str, ...]:
 
 def make_choice_base(directory: Path, *, dimension: int = 4096) -> None:
     """Write the features base of choices: it knows only that shared words speak for a candidate."""
+    from domains.features import make_features_base  # Imports torch: only where a base is made.
+
     known = ("shared", "shared-any", "denied-any", "in-name", "part-of-other", "holds-other")
     prior = {word: [0.0, odds] for word, odds in _PRIOR.items()}
     make_features_base(directory, labels=(NO, YES), known=known, dimension=dimension, prior=prior)

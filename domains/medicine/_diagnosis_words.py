@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from domains.features import make_features_base
 from domains.medicine._case import MARK, Case, Observed
 from domains.medicine.conditions import Condition, Conditions, Finding
 
@@ -191,6 +190,8 @@ def make_base(directory: Path, book: Conditions, *, scale: float = 8.0) -> None:
     Raises:
         ConfigError: As for `make_features_base`.
     """
+    from domains.features import make_features_base  # Imports torch: only where a base is made.
+
     make_features_base(
         directory, labels=labels(book), known=known_words(book), dimension=8, prior=prior(book), scale=scale
     )

@@ -18,6 +18,7 @@ the model, or without one from the book alone.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from random import Random
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -26,9 +27,9 @@ from domains.classifying import Judge, softmax
 from domains.medicine._candidates import NO, YES, Choice, choice_statements, choice_words, read_choice
 from domains.medicine._case import MARK, Case, read_case, whole_number
 from domains.medicine._diagnosis_sentences import VOCABULARY, statements
-from domains.medicine._diagnosis_words import DIFFERENTIAL, case_words, differential_words, prior
+from domains.medicine._diagnosis_words import DIFFERENTIAL, case_words, differential_words, make_base, prior
 from domains.medicine._ranking import Ranking, book_probabilities, rank
-from domains.medicine.conditions import Conditions
+from domains.medicine.conditions import COMMON, Conditions
 from fedcore.errors import ConfigError, RecordError
 
 __all__ = ["Assessment", "DiagnosisTask", "Explains", "partial_findings"]
@@ -177,6 +178,10 @@ class DiagnosisTask:
                 weighed=source.weighed,
             )
         return Skeleton(statements=said, vocabulary=VOCABULARY, lang=source.lang)
+
+    def make_base(self, directory: Path, book: Conditions = COMMON) -> None:
+        """Write the features base of a code book into a new directory: what the book says, before any training."""
+        make_base(directory, book)
 
 
 def partial_findings(fields: Mapping[str, Any], unit: str, view: int) -> list[Any]:

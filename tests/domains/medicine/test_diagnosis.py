@@ -161,7 +161,7 @@ def test_every_figure_is_traced_to_model_or_book() -> None:
 
 
 def test_a_classifier_says_what_it_weighed(tmp_path: Path) -> None:
-    make_base(tmp_path / "base", COMMON)
+    TASK.make_base(tmp_path / "base")
     judged = TASK.judge(TASK.read({"findings": ["fever", "muscle-pain", "chills"]}), Classifier.load(tmp_path / "base"))
     assert dict(judged.weighed).keys() <= {"fever", "muscle-pain", "chills"}
     assert judged.weighed[0][0] == "muscle-pain"  # Influenza alone has it.
