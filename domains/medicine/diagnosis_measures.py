@@ -33,7 +33,7 @@ from domains.medicine._ranking import SEVERE_FROM
 from domains.medicine._temperature import private_temperature
 from domains.medicine.conditions import COMMON, Conditions, load_code_book
 from domains.medicine.diagnosis import partial_findings
-from fedcore.errors import RecordError
+from fedcore.errors import ConfigError, RecordError
 
 __all__ = ["differential_recall", "divergence", "measure"]
 
@@ -151,7 +151,10 @@ def _views(records: Iterable[Mapping[str, Any]], book: Conditions) -> tuple[list
 def _of(judge: Judge, book: Conditions, prompts: Sequence[str], mark: str = "") -> Logits:
     """A judge's logits of the book's conditions, in the book's order."""
     place = {label: i for i, label in enumerate(judge.labels)}
-    return judge.logits(prompts)[:, [place[mark + c.en] for c in book.conditions]]
+    names = [mark + c.en for c in book.conditions]
+    if any(n not in place for n in names):
+        raise ConfigError("the release knows other conditions than the code book", do="give the records that fit it")
+    return judge.logits(prompts)[:, [place[n] for n in names]]
 
 
 def _temperature(bench: Bench, judge: Judge, book: Conditions, records: Sequence[Mapping[str, Any]]) -> float:
