@@ -90,6 +90,17 @@ class Classifier:
         ]
         return np.concatenate(rows) if rows else np.zeros((0, len(self.labels)), dtype=np.float32)
 
+    def contributions(self, prompt: str, label: str, against: Sequence[str] = ()) -> tuple[tuple[str, float], ...]:
+        """What each piece of a prompt adds to a label's logit, as `domains.attribution.contributions` gives it."""
+        from domains.attribution import contributions
+
+        if self._state is not None:
+            self._base.adapt(self._state.schema, ()).load(self._state)
+        found = contributions(
+            self._base, prompt, label, against=against, adapted=self._state is not None, max_tokens=self._max_tokens
+        )
+        return tuple((c.text, c.value) for c in found)
+
 
 def softmax(logits: Logits, temperature: float = 1.0) -> Logits:
     """Probabilities of each row, float64."""
