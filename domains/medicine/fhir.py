@@ -1,9 +1,9 @@
 """FHIR R4 bundles: validation at two speeds, and the few ways of reading that records need.
 
-`check` is structural and takes microseconds, for thousands of training records; `validate` runs the whole
+`check` looks at structure and required codes, for thousands of training records; `validate` runs the whole
 R4B model of fhir.resources as well (R4B is R4 with a few later resources; every official R4 example passes
-it) and a table of required bindings that the model does not know. Errors say where a bundle is wrong by
-path, never what stands there.
+it), which does not know the required bindings: those stand in a table of our own, `_bindings`. Errors say
+where a bundle is wrong by path, never what stands there.
 
 >>> check({"resourceType": "Bundle", "type": "collection", "entry": []})
 >>> check({"resourceType": "Patient"})
@@ -20,6 +20,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from domains.medicine._bindings import READ, missing_elements, wrong_codes
 from fedcore.errors import NotFhirR4
 
 __all__ = ["Resource", "bundle_of", "check", "concept", "document_text", "resources", "same", "validate"]
@@ -53,59 +54,6 @@ _TYPES = frozenset(
     SubstanceReferenceInformation SubstanceSourceMaterial SubstanceSpecification SupplyDelivery SupplyRequest Task
     TerminologyCapabilities TestReport TestScript ValueSet VerificationResult VisionPrescription""".split()  # noqa: SIM905
 )
-_REQUEST = "active on-hold cancelled completed entered-in-error stopped draft unknown"
-_EVENT = "preparation in-progress not-done on-hold stopped completed entered-in-error unknown"
-# Required bindings (hl7.org/fhir/R4, each resource's terminology table), for the resources that notes rest on.
-_BINDINGS: dict[tuple[str, str], frozenset[str]] = {
-    key: frozenset(codes.split())
-    for key, codes in {
-        ("Patient", "gender"): "male female other unknown",
-        ("Encounter", "status"): (
-            "planned arrived triaged in-progress onleave finished cancelled entered-in-error unknown"
-        ),
-        ("MedicationRequest", "status"): _REQUEST,
-        ("MedicationRequest", "intent"): (
-            "proposal plan order original-order reflex-order filler-order instance-order option"
-        ),
-        ("MedicationStatement", "status"): (
-            "active completed entered-in-error intended stopped on-hold unknown not-taken"
-        ),
-        ("Observation", "status"): (
-            "registered preliminary final amended corrected cancelled entered-in-error unknown"
-        ),
-        ("Procedure", "status"): _EVENT,
-        ("Immunization", "status"): "completed entered-in-error not-done",
-        ("AllergyIntolerance", "type"): "allergy intolerance",
-        ("AllergyIntolerance", "criticality"): "low high unable-to-assess",
-        ("CarePlan", "status"): "draft active on-hold revoked completed entered-in-error unknown",
-        ("CarePlan", "intent"): "proposal plan order option",
-        ("DocumentReference", "status"): "current superseded entered-in-error",
-        ("Composition", "status"): "preliminary final amended entered-in-error",
-    }.items()
-}
-_CONCEPT_BINDINGS: dict[tuple[str, str], frozenset[str]] = {
-    key: frozenset(codes.split())
-    for key, codes in {
-        ("Condition", "clinicalStatus"): "active recurrence relapse inactive remission resolved",
-        ("Condition", "verificationStatus"): (
-            "unconfirmed provisional differential confirmed refuted entered-in-error"
-        ),
-        ("AllergyIntolerance", "clinicalStatus"): "active inactive resolved",
-        ("AllergyIntolerance", "verificationStatus"): "unconfirmed confirmed refuted entered-in-error",
-    }.items()
-}
-_NEEDED = {
-    "Encounter": ("status", "class"),
-    "Condition": ("subject",),
-    "MedicationRequest": ("status", "intent", "subject"),
-    "Observation": ("status", "code"),
-    "AllergyIntolerance": ("patient",),
-    "Procedure": ("status", "subject"),
-    "Immunization": ("status", "vaccineCode", "patient"),
-    "CarePlan": ("status", "intent", "subject"),
-    "DocumentReference": ("status", "content"),
-    "Composition": ("status", "type", "date", "author", "title"),
-}
 _LISTS = frozenset("name component dosageInstruction content section reaction activity".split())  # noqa: SIM905
 _NOT_LISTS = frozenset((kind, "name") for kind in _TYPES - {"Patient", "Person", "Practitioner", "RelatedPerson"}) | {
     ("Consent", "content"),
@@ -117,7 +65,7 @@ _RECORD = "give the whole bundle as JSON"
 
 
 def bundle_of(value: Any) -> Resource:
-    """A bundle from a record's field: an object, or the JSON text of one.
+    """A bundle or resource from a record's field: an object, or the JSON text of one.
 
     Raises:
         NotFhirR4: Neither.
@@ -152,32 +100,57 @@ def check(bundle: Resource) -> None:
             _check_resource(resource, f"entry[{i}].resource")
 
 
-def validate(bundle: Resource) -> None:
-    """Check everything: structure, the R4B model, and required bindings.
+def validate(value: Resource) -> None:
+    """Check everything of a bundle, or of a single resource: structure, the R4B model, and required bindings.
+
+    A modifierExtension or implicitRules may turn the meaning of what stands beside it, so R4 forbids to go on
+    where one is not understood; none is here.
 
     Raises:
         NotFhirR4: The first fault, by path.
     """
-    check(bundle)
+    if value.get("resourceType") in READ:
+        _check_resource(value, str(value["resourceType"]))
+        _validate_resource(value, str(value["resourceType"]))
+        return
+    check(value)
+    for i, entry in enumerate(value.get("entry", [])):
+        if (resource := entry.get("resource")) is not None:
+            _validate_resource(resource, f"entry[{i}].resource")
+
+
+def _validate_resource(resource: Resource, path: str) -> None:
+    """One resource against the model."""
     # pydantic takes 0.4 s to build the models; training never needs them.
     from fhir.resources.R4B import get_fhir_model_class
     from pydantic import ValidationError
 
-    for i, entry in enumerate(bundle.get("entry", [])):
-        resource = entry.get("resource")
-        if resource is None:
-            continue
-        try:
-            model = get_fhir_model_class(resource["resourceType"])
-        except KeyError:
-            continue  # A few types of R4 left in R4B, such as EffectEvidenceSynthesis: checked by structure alone.
-        try:
-            model.model_validate(dict(resource))
-        except ValidationError as error:
-            raise _located(f"entry[{i}].resource", error.errors(include_input=False, include_context=False)) from None
-        except (KeyError, TypeError, ValueError, AttributeError):
-            # Foreign errors quote the content that they stumbled on, so they are not chained.
-            raise _fault(f"entry[{i}].resource", "valid FHIR R4") from None
+    for place in _modifiers(resource, path):
+        raise _fault(place, "no element that may turn the meaning of others and is not understood")
+    try:
+        model = get_fhir_model_class(resource["resourceType"])
+    except KeyError:
+        return  # A few types of R4 left in R4B, such as EffectEvidenceSynthesis: checked by structure alone.
+    try:
+        model.model_validate(dict(resource))
+    except ValidationError as error:
+        raise _located(path, error.errors(include_input=False, include_context=False)) from None
+    except (KeyError, TypeError, ValueError, AttributeError):
+        # Foreign errors quote the content that they stumbled on, so they are not chained.
+        raise _fault(path, "valid FHIR R4") from None
+
+
+def _modifiers(value: Any, path: str) -> Iterator[str]:
+    """Where elements stand that R4 forbids to pass over."""
+    if isinstance(value, list):
+        for i, part in enumerate(value):
+            yield from _modifiers(part, f"{path}[{i}]")
+    elif isinstance(value, Mapping):
+        for name, part in value.items():
+            if name in ("modifierExtension", "implicitRules"):
+                yield f"{path}.{name}"
+            elif name != "extension":
+                yield from _modifiers(part, f"{path}.{name}" if _ELEMENT.fullmatch(str(name)) else f"{path}.(key)")
 
 
 def _located(start: str, faults: list[Any]) -> NotFhirR4:
@@ -197,36 +170,20 @@ def _check_resource(resource: Any, path: str) -> None:
     kind = resource.get("resourceType")
     if not isinstance(kind, str) or kind not in _TYPES:
         raise _fault(f"{path}.resourceType", "a resource type of R4")
-    for name in _NEEDED.get(kind, ()):
-        if name not in resource:
-            raise _fault(f"{path}.{name}", "an element that R4 requires")
+    for name in missing_elements(resource):
+        raise _fault(f"{path}.{name}", "an element that R4 requires")
     if kind == "Encounter" and not isinstance(resource["class"], Mapping):
         raise _fault(f"{path}.class", "a Coding (a list of concepts is R5)")
-    if kind == "MedicationRequest" and not ({"medicationCodeableConcept", "medicationReference"} & resource.keys()):
-        raise _fault(f"{path}.medication[x]", "an element that R4 requires")
     for name in _LISTS & resource.keys():
         if isinstance(resource[name], Mapping | str) and (kind, name) not in _NOT_LISTS:
             raise _fault(f"{path}.{name}", "an array")
-    for (owner, name), codes in _BINDINGS.items():
-        if owner == kind and name in resource and not _is_code(resource[name], codes):
-            raise _fault(f"{path}.{name}", "a code of its required value set")
-    for (owner, name), codes in _CONCEPT_BINDINGS.items():
-        if owner == kind and name in resource:
-            _check_concept(resource[name], codes, f"{path}.{name}")
-
-
-def _check_concept(value: Any, codes: frozenset[str], path: str) -> None:
-    if not isinstance(value, Mapping):
-        raise _fault(path, "a CodeableConcept")
-    for i, coding in enumerate(_each(value.get("coding"))):
-        # A coding of another system may stand beside the required one.
-        ours = "terminology.hl7.org" in str(coding.get("system", ""))
-        if ours and not _is_code(coding.get("code"), codes):
-            raise _fault(f"{path}.coding[{i}].code", "a code of its required value set")
-
-
-def _is_code(value: Any, codes: frozenset[str]) -> bool:
-    return isinstance(value, str) and value in codes
+    for place in wrong_codes(resource):
+        raise _fault(f"{path}.{place}", "a code of its required value set")
+    contained = resource.get("contained", [])
+    if not isinstance(contained, list):
+        raise _fault(f"{path}.contained", "an array")
+    for i, inner in enumerate(contained):
+        _check_resource(inner, f"{path}.contained[{i}]")
 
 
 def _fault(path: str, expected: str) -> NotFhirR4:
