@@ -110,6 +110,8 @@ class Statement(Sensitive):
     text: str
     facts: tuple[Fact, ...]
     must: bool = True
+    section: str = ""
+    """The heading that it stands under; statements of one section follow each other."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

@@ -58,6 +58,8 @@ class Sentence(Sensitive):
     """What it states; deterministic wording states whatever its rule asks for."""
     replaces: bool = False
     """It stands for a sentence of the model's that failed."""
+    section: str = ""
+    """The heading that it stands under."""
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON value with the trace of each figure."""
@@ -65,6 +67,7 @@ class Sentence(Sensitive):
             "text": self.text,
             "source": self.source,
             "rule": self.rule,
+            "section": self.section,
             "replaces": self.replaces,
             "trace": [
                 {
@@ -95,11 +98,29 @@ class Document(Sensitive):
     added: int
     """Statements that the prose lacked."""
     untraced: int = 0
+    sections: tuple[str, ...] = ()
+    """The headings in order, "" where there is none."""
 
     @property
     def text(self) -> str:
         """The whole document on one line."""
         return " ".join(s.text for s in self.sentences)
+
+    @property
+    def parts(self) -> tuple[tuple[str, tuple[Sentence, ...]], ...]:
+        """The sentences under their headings; prose that no rule asked for stays with what is before it."""
+        groups: dict[str, list[Sentence]] = {heading: [] for heading in self.sections}
+        here = next(iter(groups), "")
+        for sentence in self.sentences:
+            here = sentence.section if sentence.rule else here
+            groups.setdefault(here, []).append(sentence)
+        return tuple((heading, tuple(group)) for heading, group in groups.items() if group)
+
+    @property
+    def rendered(self) -> str:
+        """The document with its headings, each on a line of its own; as `text` where there are none."""
+        bodies = [(heading, replace(self, sentences=group).text) for heading, group in self.parts]
+        return "\n\n".join(f"{heading}\n{body}" if heading else body for heading, body in bodies)
 
     @property
     def figures(self) -> int:
@@ -150,6 +171,7 @@ def draft(task: Task, skeleton: Skeleton, prompt: str, writer: WritesText | None
         task=task.name,
         task_version=task.version,
         sentences=tuple(sentences),
+        sections=tuple(dict.fromkeys(s.section for s in skeleton.statements)),
         rewritten=rewritten,
         replaced=replaced,
         repeated=repeated,
@@ -182,6 +204,7 @@ def _own(checker: Checker, skeleton: Skeleton, statement: Statement) -> Sentence
         rule=statement.rule,
         mentions=checked.mentions,
         claims=frozenset(_claims(checked.mentions) | _asks(statement)),
+        section=statement.section,
     )
 
 
@@ -263,13 +286,14 @@ def _keep(skeleton: Skeleton, own: list[Sentence], final: list[Checked]) -> tupl
             if not new:
                 repeated += 1
                 continue
-            rule = next((s.rule for s in skeleton.statements if _asks(s) & new), "")
+            about = next((s for s in skeleton.statements if _asks(s) & new), None)
             sentence = Sentence(
                 text=checked.text,
                 source="model",
-                rule=rule,
+                rule=about.rule if about else "",
                 mentions=checked.mentions,
                 claims=frozenset(_claims(checked.mentions)),
+                section=about.section if about else "",
             )
         kept.append(sentence)
         facts |= sentence.claims

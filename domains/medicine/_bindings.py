@@ -170,9 +170,8 @@ def missing_elements(resource: Mapping[str, Any]) -> Iterator[str]:
     """The required elements that a resource lacks, as R4 names them."""
     for name in NEEDED.get(str(resource.get("resourceType")), ()):
         stem = name.removesuffix("[x]")
-        if name == stem and name not in resource and f"_{name}" not in resource:
-            yield name
-        elif name != stem and not any(k.startswith(stem) and k[len(stem) : len(stem) + 1].isupper() for k in resource):
+        choices = (k for k in resource if k.startswith(stem) and k[len(stem) : len(stem) + 1].isupper())
+        if next(choices, "") == "" if name != stem else not {name, f"_{name}"} & resource.keys():
             yield name
 
 

@@ -514,23 +514,39 @@ _CODES: Mapping[str, tuple[str, str]] = {
     "problem-list-item": ("problem list item", "问题清单"),
     "encounter-diagnosis": ("encounter diagnosis", "就诊诊断"),
 }
-CODED_ONLY: Mapping[str, tuple[str, str]] = {
-    "H": ("high", "偏高"),
-    "HH": ("critically high", "危急偏高"),
-    "L": ("low", "偏低"),
-    "LL": ("critically low", "危急偏低"),
-    "N": ("normal", "正常"),
-    "A": ("abnormal", "异常"),
-    "AA": ("critically abnormal", "危急异常"),
-    "POS": ("positive", "阳性"),
-    "NEG": ("negative", "阴性"),
-    "ND": ("not detected", "未检出"),
-    "DET": ("detected", "检出"),
-    "R": ("resistant", "耐药"),
-    "S": ("susceptible", "敏感"),
-    "I": ("intermediate", "中介"),
+CODED_ONLY: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    "v3-ObservationInterpretation": {
+        "H": ("high", "偏高"),
+        "HH": ("critically high", "危急偏高"),
+        "L": ("low", "偏低"),
+        "LL": ("critically low", "危急偏低"),
+        "N": ("normal", "正常"),
+        "A": ("abnormal", "异常"),
+        "AA": ("critically abnormal", "危急异常"),
+        "POS": ("positive", "阳性"),
+        "NEG": ("negative", "阴性"),
+        "ND": ("not detected", "未检出"),
+        "DET": ("detected", "检出"),
+        "R": ("resistant", "耐药"),
+        "S": ("susceptible", "敏感"),
+        "I": ("intermediate", "中介"),
+    },
+    "v3-ActCode": {
+        "AMB": ("ambulatory", "门诊"),
+        "EMER": ("emergency", "急诊"),
+        "IMP": ("inpatient", "住院"),
+        "ACUTE": ("inpatient, acute", "急性期住院"),
+        "NONAC": ("inpatient, not acute", "非急性期住院"),
+        "OBSENC": ("observation", "留观"),
+        "PRENC": ("before admission", "入院前"),
+        "SS": ("short stay", "短期住院"),
+        "HH": ("at home", "居家"),
+        "FLD": ("in the field", "现场"),
+        "VR": ("virtual", "远程"),
+    },
+    "v3-ActSite": {"LA": ("left arm", "左臂"), "RA": ("right arm", "右臂")},
 }
-"""Codes of v3-ObservationInterpretation for those that stand without words."""
+"""Code system of HL7 -> its codes for those that stand without words."""
 
 
 def stem(name: str) -> str:

@@ -108,7 +108,8 @@ def head(resource: Resource, speech: Speech) -> tuple[str, str]:
     """The element that says what a resource is about, and its words; ("", "") where there is none."""
     for wanted in _HEADS.get(str(resource.get("resourceType")), ("code",)):
         for name, value in resource.items():
-            if stem(name) == wanted and (text := _inline(value, resource, speech)):
+            text = _inline(value, resource, speech) if stem(name) == wanted else ""
+            if any(c.isalpha() for c in text):
                 return name, text
     return "", ""
 
@@ -144,13 +145,17 @@ def _labelled(name: str, value: Any, owner: Resource, speech: Speech, depth: int
     title = label(name, speech.lang)
     gap = "：" if speech.zh else ": "
     simple: list[str] = []
+    composed: list[str] = []
     for part in each(value):
         text = _simple(name, part, owner, speech)
         if text is None:
             if inner := _inner(part, owner, speech, depth):
-                yield f"{title}{gap}{inner}"
+                composed.append(inner)
         elif text:
             simple.append(text)
+    if composed and not any(gap.strip() in text or ";" in text for text in composed):
+        simple, composed = [*simple, *composed], []
+    yield from (f"{title}{gap}{text}" for text in composed)
     if simple:
         yield f"{title}{gap}{speech.joined(simple)}"
 
@@ -165,7 +170,7 @@ def _simple(name: str, value: Any, owner: Resource, speech: Speech) -> str | Non
         return _string(name, value, speech)
     if not isinstance(value, Mapping):
         return ""
-    text = speech.value(value, whole=True)
+    text = speech.value(value)
     if isinstance(target := value.get("reference"), str) and target.startswith("#"):
         found = _contained(target, owner, speech)
         return f"{text} ({found})" if text and found else text or found

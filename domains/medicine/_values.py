@@ -4,8 +4,10 @@ Nothing is translated that the input holds in words: a display stays in its own 
 it in Chinese too. Units, frequencies, dates and codes of R4's own value sets have a wording of ours.
 
 >>> speech = Speech("en")
->>> speech.value({"value": 5, "comparator": "<", "code": "mg"}), speech.value({"low": {"value": 4}, "high": {"value": 6}})
-('<5 mg', '4 to 6')
+>>> speech.value({"value": 5, "comparator": "<", "code": "mg"})
+'<5 mg'
+>>> speech.value({"low": {"value": 4}, "high": {"value": 6}})
+'4 to 6'
 >>> Speech("zh").value({"repeat": {"frequency": 2, "period": 1, "periodUnit": "d"}})
 '每日2次'
 """
@@ -138,10 +140,10 @@ def each(value: Any) -> Iterator[Any]:
 
 @dataclass(frozen=True)
 class Speech:
-    """How values are worded. `clock` states times of day as well as days."""
+    """How values are worded; in brief, days without times of day, and concepts as they were entered alone."""
 
     lang: str
-    clock: bool = True
+    brief: bool = False
 
     @property
     def zh(self) -> bool:
@@ -152,27 +154,25 @@ class Speech:
         """Free words: one line, normalised, without SNOMED's type in brackets and the stop at the end."""
         return _QUALIFIER.sub("", normalise(value)).rstrip(" .;。；")
 
-    def concept(self, value: Mapping[str, Any], *, whole: bool = False) -> str:
+    def concept(self, value: Mapping[str, Any]) -> str:
         """A CodeableConcept or Coding: what was entered, or else its first display, or else its code.
 
-        Args:
-            value: The concept.
-            whole: With its first display too, where that says something else.
+        Unless in brief, a first display that says something else than what was entered follows in brackets.
         """
         codings = [value, *(c for c in each(value.get("coding")) if isinstance(c, Mapping))]
         words = [w for c in codings for w in (c.get("text"), c.get("display")) if isinstance(w, str) and w.strip()]
-        words = [t for w in words if (t := self.text(w)) and any(c.isalnum() for c in t)]
+        words = [t for w in words if (t := self.text(w)) and any(c.isalpha() for c in t)]
         if self.zh and (han := next((w for w in words if _HAN.search(w)), None)):
             return han
         if words:
-            more = next((w for w in words[1:2] if whole and w.lower() not in words[0].lower()), "")
+            more = next((w for w in words[1:2] if not self.brief and w.lower() not in words[0].lower()), "")
             return f"{words[0]} ({more})" if more else words[0]
         for coding in codings:
             if isinstance(code := coding.get("code"), str):
-                hl7 = "terminology.hl7.org" in str(coding.get("system", ""))
-                if hl7 and code in CODED_ONLY and "Interpretation" in str(coding.get("system")):
-                    return CODED_ONLY[code][self.zh]
-                if hl7 and _READABLE.fullmatch(code):
+                system = str(coding.get("system", ""))
+                if words_of := CODED_ONLY.get(system.rsplit("/", 1)[-1], {}).get(code):
+                    return words_of[self.zh]
+                if "terminology.hl7.org" in system and _READABLE.fullmatch(code):
                     return code_words(code, self.lang)
                 return f"代码{code}" if self.zh else f"code {code}"
         return ""
@@ -205,7 +205,7 @@ class Speech:
             text = f"{year}年" + (f"{int(month)}月" if month else "") + (f"{int(day)}日" if day else "")
         else:
             text = "-".join(p for p in (year, month, day) if p)
-        if clock and self.clock:
+        if clock and not self.brief:
             clock += seconds if seconds and seconds != ":00" else ""
             text += f" {clock}" if self.zh else f" at {clock}"
         return text
@@ -290,7 +290,7 @@ class Speech:
         """A boolean in words."""
         return ("否", "是")[value] if self.zh else ("no", "yes")[value]
 
-    def value(self, value: Mapping[str, Any], *, whole: bool = False) -> str | None:
+    def value(self, value: Mapping[str, Any]) -> str | None:
         """Any datatype that stands as one value; None for what is made of elements of its own."""
         kind = _kind(value)
         if kind == "range":
@@ -327,7 +327,7 @@ class Speech:
             ),
         }
         if kind == "concept":
-            return self.concept(value, whole=whole)
+            return self.concept(value)
         return words[kind](value) if kind in words else None
 
 

@@ -23,7 +23,7 @@ from typing import Any
 from domains.medicine._bindings import READ, missing_elements, wrong_codes
 from fedcore.errors import NotFhirR4
 
-__all__ = ["Resource", "bundle_of", "check", "concept", "document_text", "resources", "same", "validate"]
+__all__ = ["Resource", "bundle_of", "check", "check_resource", "concept", "document_text", "resources", "same", "validate"]
 
 Resource = Mapping[str, Any]
 
@@ -98,6 +98,15 @@ def check(bundle: Resource) -> None:
             raise _fault(f"entry[{i}]", "an object")
         if (resource := entry.get("resource")) is not None:
             _check_resource(resource, f"entry[{i}].resource")
+
+
+def check_resource(resource: Resource) -> None:
+    """As `check`, for a single resource.
+
+    Raises:
+        NotFhirR4: The first fault, by path.
+    """
+    _check_resource(resource, str(resource.get("resourceType", "resource")))
 
 
 def validate(value: Resource) -> None:

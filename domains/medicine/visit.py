@@ -1,7 +1,8 @@
 """What one encounter of a FHIR R4 bundle holds, read into the few facts that a note rests on.
 
-Each fact keeps its path in the bundle. A resource that names another encounter is left out; refuted and
-mistaken entries are left out; what no resource states is unknown, never "none".
+Each fact keeps its path in the bundle. A resource that names another encounter is left out, and so is one that
+was entered in error; what no resource states is unknown, never "none". What is refuted, uncertain, over or not
+done is one phrase together with the word that says so.
 
 >>> from domains.medicine.synthetic import records
 >>> visit = visits(next(records("riverside", 1, seed=1))["bundle"])[0]
@@ -9,34 +10,27 @@ mistaken entries are left out; what no resource states is unknown, never "none".
 (True, True)
 """
 
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date
-from decimal import Decimal, InvalidOperation
-from typing import Any
+from decimal import Decimal
+from typing import Any, TypeVar
 
-from domains._figures import normalise
 from domains.base import Sensitive
-from domains.medicine.fhir import Resource, concept, document_text, resources, same
+from domains.medicine._bindings import READ
+from domains.medicine._drugs import IN_FORCE, Medication, bracketed, read_drug, said_elsewhere, wordings
+from domains.medicine._layout import Layout, layout
+from domains.medicine._labels import code_words, noun
+from domains.medicine._narrative import PERSONS, Clause, details, head, narrate, standing
+from domains.medicine._values import Speech, decimal, each
+from domains.medicine.fhir import Resource, document_text, resources, same
 
-__all__ = ["Item", "Medication", "Visit", "Vital", "visits"]
+__all__ = ["Entry", "Item", "Medication", "Visit", "Vital", "visits"]
 
-_QUALIFIER = re.compile(
-    r"\s*\((?:disorder|finding|situation|procedure|substance|organism|product|regime/therapy|event|person|"
-    r"morphologic abnormality|observable entity|navigational concept|record artifact)\)$"
-)
 _NO_ALLERGY = frozenset({"716186003", "409137002", "428607008", "429625007", "716184000", "716185004"})
-_HELD_BACK = frozenset("entered-in-error cancelled draft not-done revoked not-taken".split())  # noqa: SIM905
-_FREQUENCIES = {
-    (1, 1, "d"): "daily",
-    (2, 1, "d"): "twice daily",
-    (3, 1, "d"): "three times daily",
-    (4, 1, "d"): "four times daily",
-    (1, 1, "wk"): "weekly",
-    (2, 1, "wk"): "twice weekly",
-    (1, 1, "mo"): "monthly",
-}
+_NONE_AT_ALL = "716186003"
+_OVER = frozenset(("inactive", "resolved", "remission"))
+_UNCERTAIN = frozenset(("unconfirmed", "provisional", "differential"))
 # LOINC code -> name in a note, unit in a note; pressure is read from its two components.
 _VITALS = {
     "8867-4": ("heart rate", "/min"),
@@ -50,6 +44,40 @@ _VITALS = {
     "4548-4": ("HbA1c", "%"),
 }
 _UCUM = {"/min": "/min", "Cel": "°C", "%": "%", "kg": "kg", "cm": "cm", "kg/m2": "kg/m2", "mm[Hg]": "mmHg"}
+_HELD = frozenset(("final", "amended", "corrected", "appended", "completed", "available", "finished")) | IN_FORCE
+"""Standings that go without saying: what has them is said plainly."""
+_QUIET: Mapping[str, frozenset[str]] = {
+    "Patient": frozenset(("active", "multipleBirthBoolean")),
+    "Encounter": frozenset(("type", "reasonCode", "length")),
+    "AllergyIntolerance": frozenset(("code",)),
+    "Observation": frozenset(("issued",)),
+    "DiagnosticReport": frozenset(("issued", "result")),
+}
+"""Elements that other parts of a note say, or that no note of a visit needs."""
+_PLAIN_VITAL = frozenset(
+    "resourceType id meta identifier text status category code subject encounter performer issued valueQuantity component".split()  # noqa: SIM905
+)
+_KINDS = {
+    "Procedure": "procedure",
+    "Immunization": "vaccine",
+    "Observation": "finding",
+    "DiagnosticReport": "report",
+    "ImagingStudy": "report",
+    "Specimen": "report",
+    "MedicationAdministration": "administration",
+    "MedicationDispense": "administration",
+    "FamilyMemberHistory": "history",
+    "QuestionnaireResponse": "history",
+    "Flag": "flag",
+    "RiskAssessment": "impression",
+    "ClinicalImpression": "impression",
+    "CarePlan": "plan",
+    "ServiceRequest": "plan",
+    "NutritionOrder": "plan",
+    "Goal": "plan",
+    "Communication": "plan",
+}
+"""Resource type -> what its entries are in a note."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -58,20 +86,18 @@ class Item(Sensitive):
 
     text: str
     path: str
+    words: tuple[str, ...] = ()
+    """As the bundle writes what it is about; a note may call it so."""
+
+
+_T = TypeVar("_T", bound=Item)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Medication(Sensitive):
-    """A drug with its dose and frequency, as far as the bundle states them."""
+class Entry(Item):
+    """Anything else that a note must say, as one phrase; `kind` says what it is."""
 
-    name: str
-    path: str
-    amount: Decimal | None = None
-    unit: str = ""
-    frequency: str = ""
-    as_needed: bool = False
-    instruction: str = ""
-    """The dosage's own words, kept where its structure does not say all."""
+    kind: str
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -101,86 +127,286 @@ class Visit(Sensitive):
     allergies: tuple[Item, ...]
     no_allergies: Item | None
     plans: tuple[Item, ...]
+    entries: tuple[Entry, ...]
+    """In the order of the bundle."""
     paths: Mapping[str, str]
     """Where age, sex, day and kind were read."""
+    lang: str = "en"
+    layout: Layout = field(default_factory=lambda: layout(None, "en"))
     document: str = ""
 
 
-def visits(bundle: Resource) -> list[Visit]:
-    """Read a checked bundle: one visit for each document in it, or else its latest encounter alone."""
+def visits(bundle: Resource, lang: str = "en", sections: Any = None) -> list[Visit]:
+    """Read a checked bundle: one visit for each document in it, or else its latest encounter alone.
+
+    Args:
+        bundle: The bundle.
+        lang: "en" or "zh": how values are worded.
+        sections: As `layout` takes it.
+    Raises:
+        RecordError: The sections are no layout.
+    """
+    whole = layout(sections, lang)
+    return [replace(v, layout=whole) for v in _visits(bundle, lang)]
+
+
+def _visits(bundle: Resource, lang: str) -> list[Visit]:
     documents = [
         (text, resource)
         for _, resource in resources(bundle, "DocumentReference", "Composition")
         if resource.get("status") != "entered-in-error" and (text := document_text(resource))
     ]
-    encounters = list(resources(bundle, "Encounter"))
+    encounters = [e for e in resources(bundle, "Encounter") if e[1].get("status") != "entered-in-error"]
     if not documents:
-        return [_visit(bundle, _latest(encounters), "")]
+        return [_visit(bundle, _latest(encounters), "", lang)]
     out = []
     for text, resource in documents:
         context = resource.get("context")
         links = context.get("encounter", []) if isinstance(context, Mapping) else [resource.get("encounter")]
         links = links if isinstance(links, list) else [links]
         own = [e for e in encounters if any(same(link, e[1]) for link in links)]
-        out.append(_visit(bundle, own[0] if own else _latest(encounters), text))
+        out.append(_visit(bundle, own[0] if own else _latest(encounters), text, lang))
     return out
 
 
-def words(value: Any) -> str:
-    """A coded thing's words: one line, normalised, without SNOMED's type in brackets; "" without a letter."""
-    text = concept(value) if isinstance(value, Mapping) else value if isinstance(value, str) else ""
-    text = normalise(text)
-    text = _QUALIFIER.sub("", text).rstrip(" .;")
-    return text if any(c.isalpha() for c in text) else ""
-
-
 def _latest(encounters: list[tuple[str, Resource]]) -> tuple[str, Resource] | None:
-    return max(encounters, key=lambda e: str(_at(e[1], "period", "start") or ""), default=None)
+    """The latest encounter that took place, or else the latest at all."""
+    held = [e for e in encounters if e[1].get("status") not in ("cancelled", "planned")]
+    return max(held or encounters, key=lambda e: str(_at(e[1], "period", "start") or ""), default=None)
 
 
-def _visit(bundle: Resource, encounter: tuple[str, Resource] | None, document: str) -> Visit:
+def _visit(bundle: Resource, encounter: tuple[str, Resource] | None, document: str, lang: str) -> Visit:
     """Gather what belongs to one encounter."""
     where, visit = encounter if encounter else ("", {})
     subject = next(resources(bundle, "Patient"), ("", {}))
-    day = _date(_at(visit, "period", "start"))
-    allergies, none = _allergies(bundle)
-    return Visit(
-        age=_age(_date(subject[1].get("birthDate")), day),
-        sex=str(subject[1].get("gender", "unknown")),
-        day=day,
-        kind=next((words(t) for t in _list(visit.get("type"))), ""),
-        problems=tuple(_problems(bundle, visit)),
-        vitals=tuple(_vitals(bundle, visit)),
-        drugs=tuple(_drugs(bundle, visit)),
-        procedures=tuple(_coded(bundle, visit, "Procedure", "code")),
-        vaccines=tuple(_coded(bundle, visit, "Immunization", "vaccineCode")),
-        allergies=tuple(allergies),
-        no_allergies=none,
-        plans=tuple(_plans(bundle, visit)),
-        paths={
-            "age": f"{subject[0]}.birthDate",
-            "sex": f"{subject[0]}.gender",
-            "day": f"{where}.period.start",
-            "kind": f"{where}.type[0]",
-        },
-        document=document,
-    )
+    return _Reader(bundle, where, visit, Speech(lang, brief=True)).visit(subject, document)
 
 
-def _belongs(resource: Resource, visit: Resource) -> bool | None:
-    """True: to this encounter; False: to another; None: the resource names none."""
-    link = resource.get("encounter")
-    if not isinstance(link, Mapping) or not visit:
+class _Reader:
+    """One encounter being read."""
+
+    def __init__(self, bundle: Resource, where: str, visit: Resource, speech: Speech) -> None:
+        self._bundle = bundle
+        self._where = where
+        self._visit = visit
+        self._speech = speech
+        self._day = _date(_at(visit, "period", "start"))
+        self._entries: list[Entry] = []
+
+    def visit(self, subject: tuple[str, Resource], document: str) -> Visit:
+        """Everything, in the order in which a note is read."""
+        self._social(subject)
+        self._about_encounter()
+        problems = self._problems()
+        allergies, none = self._allergies()
+        drugs = self._drugs()
+        vitals = self._vitals()
+        plain = {kind: self._plain(kind) for kind in ("Procedure", "Immunization", "CarePlan", "ServiceRequest")}
+        self._rest()
+        return Visit(
+            age=_age(_date(subject[1].get("birthDate")), self._day),
+            sex=str(subject[1].get("gender", "unknown")),
+            day=self._day,
+            kind=next((self._speech.concept(t) for t in each(self._visit.get("type")) if isinstance(t, Mapping)), ""),
+            problems=problems,
+            vitals=vitals,
+            drugs=drugs,
+            procedures=plain["Procedure"],
+            vaccines=plain["Immunization"],
+            allergies=allergies,
+            no_allergies=none,
+            plans=tuple(_distinct([*plain["CarePlan"], *plain["ServiceRequest"]])),
+            entries=tuple(_distinct(self._entries)),
+            paths={
+                "age": f"{subject[0]}.birthDate",
+                "sex": f"{subject[0]}.gender",
+                "day": f"{self._where}.period.start",
+                "kind": f"{self._where}.type[0]",
+            },
+            lang=self._speech.lang,
+            document=document,
+        )
+
+    def _add(self, kind: str, item: Item) -> None:
+        if item.text:
+            self._entries.append(Entry(kind=kind, text=item.text, path=item.path, words=item.words))
+
+    def _own(self, *kinds: str) -> Iterator[tuple[str, Resource]]:
+        """Resources of this encounter, or of none, that were not entered in error."""
+        for path, resource in resources(self._bundle, *kinds):
+            if self._belongs(resource) is not False and "entered-in-error" not in standing(resource):
+                yield path, resource
+
+    def _belongs(self, resource: Resource) -> bool | None:
+        """True: to this encounter; False: to another; None: the resource names none."""
+        link = resource.get("encounter") or resource.get("context")
+        if not isinstance(link, Mapping) or not self._visit:
+            return None
+        return same(link, self._visit)
+
+    def _details(self, path: str, resource: Resource, *without: str) -> list[Clause]:
+        """What is stated of a resource beyond its name, its standing, its persons and the visit's own day."""
+        quiet = _QUIET.get(str(resource.get("resourceType")), frozenset())
+        skip = PERSONS | quiet | said_elsewhere(resource, self._day) | frozenset(without)
+        skip |= {"category", "primarySource", *_STANDINGS}
+        return details(resource, path, self._speech, without=skip)
+
+    def _item(self, path: str, resource: Resource, *first: str) -> Item:
+        """What a resource is about, with everything else that is stated of it in brackets."""
+        element, about = head(resource, self._speech)
+        rest = [c.text for c in self._details(path, resource, element)]
+        place = f"{path}.{element}" if element else path
+        words = wordings(resource.get(element))
+        if not about:
+            about, first = noun(str(resource.get("resourceType")), self._speech.lang), first
+        return Item(text=bracketed(about, [*first, *rest], self._speech), path=place, words=words)
+
+    def _with_standing(self, path: str, resource: Resource) -> Item:
+        """A resource that is not plainly so: its type and its standing come before what it is about."""
+        element, about = head(resource, self._speech)
+        first = narrate(resource, path, self._speech)[0]
+        rest = [c.text for c in self._details(path, resource, element)]
+        return Item(text=bracketed(first.text, rest, self._speech), path=first.path, words=wordings(resource.get(element)))
+
+    def _social(self, subject: tuple[str, Resource]) -> None:
+        for clause in self._details(*subject):
+            kind = "deceased" if clause.element.startswith("deceased") else "social"
+            self._add(kind, Item(text=clause.text, path=clause.path))
+
+    def _about_encounter(self) -> None:
+        visit, path = self._visit, self._where
+        if not visit:
+            return
+        codes = [c for c in standing(visit) if c not in ("finished", "in-progress")]
+        if codes:
+            self._add("encounter", Item(text=narrate(visit, path, self._speech)[0].text, path=f"{path}.status"))
+        ambulatory = ("class",) if _at(visit, "class", "code") == "AMB" else ()
+        for clause in self._details(path, visit, *ambulatory):
+            self._add("encounter", Item(text=clause.text, path=clause.path))
+        for i, reason in enumerate(each(visit.get("reasonCode"))):
+            if isinstance(reason, Mapping):
+                place = f"{path}.reasonCode[{i}]"
+                self._add("reason", Item(text=self._speech.concept(reason), path=place, words=wordings(reason)))
+
+    def _problems(self) -> tuple[Item, ...]:
+        """Conditions that hold; the others become entries with the word that says why they do not."""
+        zh, out = self._speech.zh, []
+        for path, r in self._own("Condition"):
+            codes = standing(r)
+            words = [code_words(c, self._speech.lang) for c in codes if c in _OVER | _UNCERTAIN]
+            if "refuted" in codes:
+                item = self._item(path, r)
+                self._add("ruled-out", Item(text=("已排除：" if zh else "ruled out: ") + item.text, path=item.path))
+            elif _UNCERTAIN & set(codes):
+                item = self._item(path, r, *words)
+                self._add("uncertain", Item(text=("可能：" if zh else "possible ") + item.text, path=item.path))
+            elif _OVER & set(codes):
+                item = self._item(path, r, *words)
+                self._add("past", item)
+            else:
+                more = [code_words(c, self._speech.lang) for c in codes if c in ("recurrence", "relapse")]
+                out.append(self._item(path, r, *more))
+        return tuple(_distinct(out))
+
+    def _allergies(self) -> tuple[tuple[Item, ...], Item | None]:
+        """The allergies, and the explicit statement that there is none."""
+        zh, found = self._speech.zh, []
+        none: Item | None = None
+        for path, r in self._own("AllergyIntolerance"):
+            codes = standing(r)
+            allergy = r.get("type") != "intolerance"
+            item = self._item(path, {k: v for k, v in r.items() if k != "type" or not allergy})
+            coded = {str(c.get("code")) for c in each(_at(r, "code", "coding")) if isinstance(c, Mapping)}
+            words = [code_words(c, self._speech.lang) for c in codes if c in _OVER | _UNCERTAIN]
+            what = ("对{}过敏" if allergy else "对{}不耐受") if zh else ("allergy to {}" if allergy else "intolerance to {}")
+            if "refuted" in codes:
+                text = ("已排除：" if zh else "ruled out: ") + what.format(item.text)
+                self._add("allergy", Item(text=text, path=item.path))
+            elif words:
+                prefix = ("可能" if zh else "possible ") if _UNCERTAIN & set(codes) else "既往" if zh else "former "
+                text = bracketed(prefix + what.format(item.text), words, self._speech)
+                self._add("allergy", Item(text=text, path=item.path))
+            elif coded & _NO_ALLERGY or item.text.lower().startswith("no known"):
+                whole = _NONE_AT_ALL in coded or item.text.lower() in ("no known allergies", "no known allergy")
+                none = Item(text="" if whole else item.text, path=item.path)
+            elif item.text:
+                found.append(item)
+        found = list(_distinct(found))
+        return tuple(found), None if found else none
+
+    def _drugs(self) -> tuple[Medication, ...]:
+        out: dict[tuple[str, ...], Medication] = {}
+        for path, r in self._own("MedicationRequest", "MedicationStatement"):
+            drug = read_drug(self._bundle, r, path, self._speech, self._day)
+            if drug.whole:
+                self._add("taken" if drug.taken else "drug", Item(text=drug.whole, path=path, words=drug.words))
+            elif drug.name:
+                key = (drug.name.lower(), str(drug.amount), drug.unit, drug.frequency, drug.instruction, drug.more)
+                out.setdefault((*key, str(drug.taken)), drug)
+        return tuple(out.values())
+
+    def _plain(self, kind: str) -> tuple[Item, ...]:
+        """What was done or is planned, where it simply holds; anything else becomes an entry with its standing."""
+        out = []
+        for path, r in self._own(kind):
+            holds = set(standing(r)) <= _HELD | {"plan"} and r.get("doNotPerform") is not True
+            if holds and head(r, self._speech)[1]:
+                out.append(self._item(path, r))
+            else:
+                self._add(_KINDS[kind], self._with_standing(path, r))
+        return tuple(_distinct(out))
+
+    def _vitals(self) -> tuple[Vital, ...]:
+        out = []
+        for path, r in self._own("Observation"):
+            vital = self._vital(path, r)
+            if vital is not None:
+                out.append(vital)
+            elif set(standing(r)) <= _HELD:
+                self._add("finding", self._finding(path, r))
+            else:
+                self._add("finding", self._with_standing(path, r))
+        return tuple(out)
+
+    def _vital(self, path: str, r: Resource) -> Vital | None:
+        """A vital sign in the unit that notes use and with nothing else to say; another unit is never converted."""
+        dated = said_elsewhere(r, self._day) | {n for n in r if n.startswith("effective") and self._day is None}
+        if not r.keys() <= _PLAIN_VITAL | dated or not set(standing(r)) <= _HELD:
+            return None
+        parts = {c: p for p in each(r.get("component")) if isinstance(p, Mapping) for c in _codes(p)}
+        top, low = (_quantity(parts.get(c, {}), "mmHg") for c in ("8480-6", "8462-4"))
+        if top is not None and low is not None and len(each_list(r.get("component"))) == 2 and "valueQuantity" not in r:
+            return Vital(name="BP", value=top, second=low, unit="mmHg", path=f"{path}.component")
+        for code in sorted(_codes(r) & _VITALS.keys()):
+            name, unit = _VITALS[code]
+            if "component" not in r and (value := _quantity(r, unit)) is not None:
+                return Vital(name=name, value=value, unit=unit, path=f"{path}.valueQuantity")
         return None
-    return same(link, visit)
+
+    def _finding(self, path: str, r: Resource) -> Item:
+        """An observation as "name: value", with the rest in brackets."""
+        element, about = head(r, self._speech)
+        value = next((n for n in r if n.startswith("value")), "")
+        stated = {k: v for k, v in r.items() if k in (value, "contained")}
+        said = [c.text for c in details(stated, path, self._speech)]
+        gap = "：" if self._speech.zh else ": "
+        name = f"{about}{gap}{said[0].split(gap, 1)[1]}" if said else about
+        rest = [c.text for c in self._details(path, r, element, value)]
+        return Item(text=bracketed(name, rest, self._speech), path=f"{path}.{value or element}")
+
+    def _rest(self) -> None:
+        """Every other type that a note can rest on."""
+        done = {"Procedure", "Immunization", "CarePlan", "ServiceRequest", "Observation"}
+        for path, r in self._own(*(READ & _KINDS.keys() - done)):
+            self._add(_KINDS[str(r["resourceType"])], self._with_standing(path, r))
 
 
-def _status(resource: Resource, name: str) -> str:
-    coding = _at(resource, name, "coding")
-    return str(coding[0].get("code", "")) if isinstance(coding, list) and coding else ""
+_STANDINGS = frozenset(
+    "status clinicalStatus verificationStatus lifecycleStatus docStatus intent doNotPerform".split()  # noqa: SIM905
+)
 
 
-def _distinct(items: Iterator[Item]) -> Iterator[Item]:
+def _distinct(items: list[_T]) -> Iterator[_T]:
     """Each wording once, in order."""
     seen: set[str] = set()
     for item in items:
@@ -189,136 +415,24 @@ def _distinct(items: Iterator[Item]) -> Iterator[Item]:
             yield item
 
 
-def _problems(bundle: Resource, visit: Resource) -> Iterator[Item]:
-    def all_of() -> Iterator[Item]:
-        for path, r in resources(bundle, "Condition"):
-            own = _belongs(r, visit)
-            if own is False or _status(r, "verificationStatus") in ("refuted", "entered-in-error"):
-                continue
-            if own or _status(r, "clinicalStatus") in ("", "active", "recurrence", "relapse"):
-                yield Item(text=words(r.get("code")), path=f"{path}.code")
-        for i, reason in enumerate(_list(visit.get("reasonCode"))):
-            yield Item(text=words(reason), path=f"Encounter.reasonCode[{i}]")
-
-    return _distinct(all_of())
+def each_list(value: Any) -> list[Any]:
+    """A list, or an empty one for anything else."""
+    return value if isinstance(value, list) else []
 
 
-def _coded(bundle: Resource, visit: Resource, kind: str, name: str) -> Iterator[Item]:
-    return _distinct(
-        Item(text=words(r.get(name)), path=f"{path}.{name}")
-        for path, r in resources(bundle, kind)
-        if _belongs(r, visit) is not False and r.get("status") not in _HELD_BACK
-    )
-
-
-def _allergies(bundle: Resource) -> tuple[list[Item], Item | None]:
-    """The allergies, and the explicit statement that there is none."""
-    found: list[Item] = []
-    none: Item | None = None
-    for path, r in resources(bundle, "AllergyIntolerance"):
-        if _status(r, "verificationStatus") in ("refuted", "entered-in-error"):
-            continue
-        if _status(r, "clinicalStatus") in ("inactive", "resolved"):
-            continue
-        item = Item(text=words(r.get("code")), path=f"{path}.code")
-        codes = {str(c.get("code")) for c in _list(_at(r, "code", "coding")) if isinstance(c, Mapping)}
-        if codes & _NO_ALLERGY or item.text.lower().startswith("no known"):
-            none = item
-        elif item.text:
-            found.append(item)
-    found = list(_distinct(iter(found)))
-    return found, None if found else none
-
-
-def _plans(bundle: Resource, visit: Resource) -> Iterator[Item]:
-    def all_of() -> Iterator[Item]:
-        for path, r in resources(bundle, "CarePlan", "ServiceRequest"):
-            if _belongs(r, visit) is False or r.get("status") in _HELD_BACK:
-                continue
-            name = "description" if r["resourceType"] == "CarePlan" else "code"
-            yield Item(text=words(r.get(name)), path=f"{path}.{name}")
-
-    return _distinct(all_of())
-
-
-def _vitals(bundle: Resource, visit: Resource) -> Iterator[Vital]:
-    for path, r in resources(bundle, "Observation"):
-        if _belongs(r, visit) is False or r.get("status") in (*_HELD_BACK, "registered"):
-            continue
-        codes = _loinc(r.get("code"))
-        parts = {c: p for p in _list(r.get("component")) if isinstance(p, Mapping) for c in _loinc(p.get("code"))}
-        top, low = (_quantity(parts.get(c, {}), "mmHg") for c in ("8480-6", "8462-4"))
-        if top is not None and low is not None:
-            yield Vital(name="BP", value=top, second=low, unit="mmHg", path=f"{path}.component")
-        for code in codes & _VITALS.keys():
-            name, unit = _VITALS[code]
-            if (value := _quantity(r, unit)) is not None:
-                yield Vital(name=name, value=value, unit=unit, path=f"{path}.valueQuantity")
-
-
-def _loinc(code: Any) -> set[str]:
-    return {str(c.get("code")) for c in _list(_at(code, "coding")) if isinstance(c, Mapping)}
+def _codes(holder: Resource) -> set[str]:
+    return {str(c.get("code")) for c in each(_at(holder, "code", "coding")) if isinstance(c, Mapping)}
 
 
 def _quantity(holder: Any, unit: str) -> Decimal | None:
-    """A quantity's value when it is in the unit that notes use; another unit is left out, never converted."""
+    """A quantity's value when it is exact and in the unit that notes use."""
     quantity = _at(holder, "valueQuantity")
-    if not isinstance(quantity, Mapping):
+    if not isinstance(quantity, Mapping) or "comparator" in quantity:
+        return None
+    if isinstance(holder, Mapping) and holder.keys() - _PLAIN_VITAL and "resourceType" not in holder:
         return None
     stated = str(quantity.get("code") or quantity.get("unit") or "")
-    return _decimal(quantity.get("value")) if unit in (_UCUM.get(stated, stated), stated) else None
-
-
-def _drugs(bundle: Resource, visit: Resource) -> Iterator[Medication]:
-    seen: set[tuple[str, Decimal | None, str, str]] = set()
-    for path, r in resources(bundle, "MedicationRequest", "MedicationStatement"):
-        own = _belongs(r, visit)
-        if own is False or r.get("status") in _HELD_BACK or (own is None and r.get("status") != "active"):
-            continue
-        name = words(r.get("medicationCodeableConcept")) or _referenced(bundle, r)
-        dosage = next((d for d in _list(r.get("dosageInstruction", r.get("dosage"))) if isinstance(d, Mapping)), {})
-        drug = _dosed(name, path, dosage)
-        key = (drug.name.lower(), drug.amount, drug.unit, drug.frequency)
-        if name and key not in seen:
-            seen.add(key)
-            yield drug
-
-
-def _dosed(name: str, path: str, dosage: Mapping[str, Any]) -> Medication:
-    """Dose and frequency from structure; what only the text says is kept as the instruction."""
-    repeat = _at(dosage, "timing", "repeat")
-    repeat = repeat if isinstance(repeat, Mapping) else {}
-    key = (repeat.get("frequency"), repeat.get("period"), repeat.get("periodUnit"))
-    frequency = _FREQUENCIES.get(key, "")  # type: ignore[arg-type]
-    rate: Any = next(iter(_list(dosage.get("doseAndRate"))), {})
-    quantity = _at(rate, "doseQuantity")
-    amount = _decimal(quantity.get("value")) if isinstance(quantity, Mapping) else None
-    unit = str(quantity.get("unit", "")) if isinstance(quantity, Mapping) else ""
-    complete = amount is not None and bool(unit) and bool(frequency)
-    return Medication(
-        name=name,
-        path=path,
-        amount=amount if complete else None,
-        unit=unit if complete else "",
-        frequency=frequency if complete else "",
-        as_needed=complete and dosage.get("asNeededBoolean") is True,
-        instruction="" if complete else words(dosage.get("text")),
-    )
-
-
-def _referenced(bundle: Resource, request: Resource) -> str:
-    """The name of a drug that stands in a Medication resource, contained or in the bundle."""
-    link = request.get("medicationReference")
-    if not isinstance(link, Mapping):
-        return ""
-    target = str(link.get("reference", ""))
-    for contained in _list(request.get("contained")):
-        if isinstance(contained, Mapping) and target == f"#{contained.get('id')}":
-            return words(contained.get("code"))
-    for _, medication in resources(bundle, "Medication"):
-        if same(link, medication):
-            return words(medication.get("code"))
-    return words(link.get("display"))
+    return decimal(quantity.get("value")) if unit in (_UCUM.get(stated, stated), stated) else None
 
 
 def _age(born: date | None, day: date | None) -> tuple[int, str] | None:
@@ -335,20 +449,6 @@ def _date(value: Any) -> date | None:
         return date.fromisoformat(str(value)[:10])
     except ValueError:
         return None
-
-
-def _decimal(value: Any) -> Decimal | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
-        return None
-    try:
-        number = Decimal(str(value))
-    except InvalidOperation:
-        return None
-    return number if number.is_finite() else None
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
 
 
 def _at(value: Any, *names: str) -> Any:
