@@ -80,22 +80,21 @@ def _lift(sentence: str, patterns: Sequence[tuple[re.Pattern[str], str]]) -> str
 
 
 def _lines(note: str) -> Iterator[tuple[str, str]]:
-    """The lines of prose with the heading above each; a list becomes part of the line before it."""
-    heading, line = "", ""
-    for raw in note.splitlines():
+    """The paragraphs with the heading above each; a list becomes part of the line before it.
+
+    As in Markdown, lines that follow each other are one paragraph, unless one ends a sentence.
+    """
+    heading, line, listed = "", "", False
+    for raw in [*note.splitlines(), ""]:
         text = raw.strip()
         title, item = _HEADING.fullmatch(text), _BULLET.fullmatch(text)
         if item and line:
             line += (" " if line.endswith(":") else ", ") + item.group(1)
-            continue
-        if line:
-            yield heading, line
-        line = ""
-        if title:
-            heading = title.group(1).rstrip(":")
-        elif item:
-            line = item.group(1)
-        else:
-            line = text
-    if line:
-        yield heading, line
+            listed = True
+        elif text and line and not (title or item or listed or line.endswith(_END)):
+            line += f" {text}"
+        elif text or not line.endswith(":"):
+            if line:
+                yield heading, line
+            heading = title.group(1).rstrip(":") if title else heading
+            line, listed = ("" if title else item.group(1) if item else text), bool(item)

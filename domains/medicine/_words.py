@@ -19,7 +19,7 @@ VOCABULARY = frozenset(
     take treated treatment treats therapy medication medications medicine medicines drug drugs dose doses
     using uses use given gives give continues continue continued continuing remains remain plan plans
     planned advice advised advise arranged arrange care management managed manage next further other underwent
-    performed done conducted undergone immunization immunizations type reason past procedure procedures vaccine vaccines vaccinated received administered impression
+    performed done conducted undergone immunization immunizations type reason past following procedure procedures vaccine vaccines vaccinated received administered impression
     """.split()  # noqa: SIM905
 )
 

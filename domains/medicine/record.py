@@ -127,7 +127,8 @@ class RecordTask:
             made.sort(key=lambda s: whole.place(s.rule))
         if source.allergies:
             vocabulary |= {"过敏"} if zh else {"allergic", "allergy", "allergies", "known"}
-        return Skeleton(statements=tuple(made), vocabulary=vocabulary, forbidden=forbidden(source))
+        extra = tuple(Fact(kind="name", text=o.text, path=o.path, also=o.words) for o in source.origins)
+        return Skeleton(statements=tuple(made), vocabulary=vocabulary, forbidden=forbidden(source), extra=extra)
 
 
 def _bundle(fields: Mapping[str, Any]) -> Resource:
@@ -172,7 +173,8 @@ def _lifted(source: Visit | Narrative) -> list[Lifted]:
     v = source
     items = (*v.problems, *v.procedures, *v.vaccines, *v.allergies, *v.plans, *v.entries)
     out = [Lifted(words=i.words, text=lower(i.text)) for i in items]
-    return out + [Lifted(words=d.words, text=lower(d.whole or d.name)) for d in v.drugs]
+    out += [Lifted(words=d.words, text=lower(d.whole or d.name)) for d in v.drugs]
+    return [*out, Lifted(words=v.names, text="患者" if v.lang == "zh" else "Patient")]
 
 
 def _visit_prompt(visit: Visit, zh: bool) -> list[str]:
@@ -184,7 +186,8 @@ def _visit_prompt(visit: Visit, zh: bool) -> list[str]:
     age = ""
     if visit.age:
         age = f"{visit.age[0]}{'岁' if visit.age[1] == 'year' else '个月'}" if zh else f"{visit.age[0]} {visit.age[1]}s"
-    parts = [_joined([x for x in (person(visit), age.removesuffix(" years"), low(visit.kind)) if x], zh)]
+    first = (person(visit), age.removesuffix(" years"), *(o.text for o in visit.origins), low(visit.kind))
+    parts = [_joined([x for x in first if x], zh)]
     parts += [upper(_joined([low(p.text) for p in visit.problems], zh))] if visit.problems else []
     if visit.vitals:
         parts.append(upper(_joined([_short(vital_words(v, zh)) for v in visit.vitals], zh)))

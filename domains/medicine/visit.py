@@ -10,6 +10,7 @@ done is one phrase together with the word that says so.
 (True, True)
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -129,6 +130,10 @@ class Visit(Sensitive):
     plans: tuple[Item, ...]
     entries: tuple[Entry, ...]
     """In the order of the bundle."""
+    origins: tuple[Item, ...]
+    """Race and ethnicity as US Core has them: a note may say them and need not."""
+    names: tuple[str, ...]
+    """What the patient is called: never said, and known so that it can be taken out."""
     paths: Mapping[str, str]
     """Where age, sex, day and kind were read."""
     lang: str = "en"
@@ -217,6 +222,8 @@ class _Reader:
             no_allergies=none,
             plans=tuple(_distinct([*plain["CarePlan"], *plain["ServiceRequest"]])),
             entries=tuple(_distinct(self._entries)),
+            origins=tuple(_origins(*subject)),
+            names=tuple(_names(subject[1])),
             paths={
                 "age": f"{subject[0]}.birthDate",
                 "sex": f"{subject[0]}.gender",
@@ -413,6 +420,37 @@ def _distinct(items: list[_T]) -> Iterator[_T]:
         if item.text and item.text.lower() not in seen:
             seen.add(item.text.lower())
             yield item
+
+
+_ORIGIN = re.compile(r"/us-core-(?:race|ethnicity)$")
+_ALSO_ORIGIN = {
+    "not hispanic or latino": ("non-hispanic", "nonhispanic", "not hispanic"),
+    "hispanic or latino": ("hispanic",),
+}
+
+
+def _origins(path: str, patient: Resource) -> Iterator[Item]:
+    for i, extension in enumerate(each(patient.get("extension"))):
+        if not isinstance(extension, Mapping) or not _ORIGIN.search(str(extension.get("url", ""))):
+            continue
+        inner = [extension, *(e for e in each(extension.get("extension")) if isinstance(e, Mapping))]
+        text = next((e["valueString"] for e in inner if isinstance(e.get("valueString"), str)), "")
+        if any(c.isalpha() for c in text):
+            yield Item(text=text, path=f"{path}.extension[{i}]", words=_ALSO_ORIGIN.get(text.lower(), ()))
+
+
+def _names(patient: Resource) -> Iterator[str]:
+    """Every way in which a note may call the patient, the longest first."""
+    found = set()
+    for name in each(patient.get("name")):
+        if not isinstance(name, Mapping):
+            continue
+        given, family = [str(g) for g in each(name.get("given"))], str(name.get("family", ""))
+        prefix = " ".join(str(p) for p in each(name.get("prefix")))
+        for first in (" ".join(given), *given[:1]):
+            for whole in (f"{first} {family}", first, f"{prefix} {family}", f"{prefix} {first} {family}", family + first):
+                found.add(" ".join(whole.split()))
+    yield from sorted((n for n in found if len(n) > 2), key=lambda n: (-len(n), n))
 
 
 def each_list(value: Any) -> list[Any]:
