@@ -15,6 +15,7 @@ import ast
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from dataclasses import fields as dataclass_fields
 from decimal import Decimal
 from functools import cache, cached_property
 from importlib.metadata import EntryPoint, entry_points
@@ -29,13 +30,16 @@ __all__ = [
     "GROUP",
     "Example",
     "Fact",
+    "Language",
     "Sensitive",
     "Skeleton",
     "Statement",
     "Task",
+    "Traits",
     "load_task",
     "task_digest",
     "task_names",
+    "traits",
 ]
 
 GROUP = "concordat.tasks"
@@ -56,10 +60,12 @@ class Example(Sensitive):
     prompt: str
     target: str
     unit: str
-    label: int | None = None
+    label: int | str | None = None
+    """For a classifier: one of the base's labels, by its place or its name."""
 
 
 FactKind = Literal["name", "number", "date", "none"]
+Language = Literal["en", "zh"]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -111,7 +117,7 @@ class Statement(Sensitive):
     facts: tuple[Fact, ...]
     must: bool = True
     section: str = ""
-    """The heading that it stands under; statements of one section follow each other."""
+    """The heading that it stands under; "" for none."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -119,7 +125,7 @@ class Skeleton(Sensitive):
     """All that a document may state.
 
     `vocabulary` is closed: a word of the document is in it, or in the text of a fact. `forbidden` phrases
-    contradict the input, such as "no known allergies" beside an allergy.
+    contradict the input, such as "no known allergies" beside an allergy. `lang` is the language of all of it.
     """
 
     statements: tuple[Statement, ...]
@@ -127,6 +133,7 @@ class Skeleton(Sensitive):
     forbidden: tuple[str, ...] = ()
     extra: tuple[Fact, ...] = field(default=())
     """Facts that a text may state though no statement asks for them."""
+    lang: Language = "en"
 
     @property
     def facts(self) -> tuple[Fact, ...]:
@@ -175,6 +182,30 @@ class Task(Protocol):
     def skeleton(self, source: Any) -> Skeleton:
         """What a document about this source must and may say."""
         ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traits:
+    """What a task may say of itself beside the protocol, by attributes of these names.
+
+    Args:
+        summary: One line for lists.
+        languages: In which it writes; a generator puts the wanted one into the field `lang` before `read`.
+        base: Name of the base that it is made for.
+        styles: Style -> temperature; the first is the default. Low where facts are stated.
+        knowledge: Kinds of knowledge base that it consults; they reach `read` in the field `knowledge`.
+    """
+
+    summary: str = ""
+    languages: tuple[Language, ...] = ("en",)
+    base: str = "smollm2-135m"
+    styles: Mapping[str, float] = field(default_factory=lambda: {"plain": 0.1})
+    knowledge: tuple[str, ...] = ()
+
+
+def traits(task: Task) -> Traits:
+    """A task's traits, with the defaults of those that it does not state."""
+    return Traits(**{f.name: getattr(task, f.name) for f in dataclass_fields(Traits) if hasattr(task, f.name)})
 
 
 def task_names() -> tuple[str, ...]:

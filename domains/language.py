@@ -34,8 +34,9 @@ from torch.nn import functional
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.pytorch_utils import Conv1D
 
-from domains import bases
+from domains import bases, features
 from domains._forms import RESIDUAL, attach_core, require_form, tensor_name
+from domains._head import HeadAlone
 from domains._sites import LoraSite, ResidualPair, lora_site
 from domains._tokens import IGNORED, Encoded, TokenBatch, collate
 from fedcore.adapter import AdapterSchema, AdapterState, FloatArray, ModelCard, ModuleShape, TensorSpec
@@ -143,6 +144,8 @@ class Base:
                     got=digest[:16],
                     do="prepare the right base with 'concordat model add'",
                 )
+        if features.is_features_base(directory):
+            return cls._load_features(directory, digest, card, dtype, quantization, device)
         try:
             config = transformers.AutoConfig.from_pretrained(directory, local_files_only=True)
             tokenizer = transformers.AutoTokenizer.from_pretrained(directory, local_files_only=True)
@@ -167,7 +170,35 @@ class Base:
         model.eval()
         return cls(model=model, tokenizer=tokenizer, path=directory, digest=digest, card=card)
 
-    def encode(self, prompt: str, target: str, max_tokens: int, *, label: int | None = None) -> Encoded:
+    @classmethod
+    def _load_features(
+        cls, directory: Path, digest: str, card: ModelCard | None, dtype: str, quantization: str, device: str
+    ) -> "Base":
+        """Load a features base, which is no model of transformers'."""
+        if dtype != "float32" or quantization != "none":
+            raise UnsupportedModel("a classifier's head is trained in float32", do="use float32, unquantised")
+        try:
+            model, tokenizer = features.load(directory)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ModelError(f"the features base at {directory} cannot be loaded", do="make it again") from error
+        model.requires_grad_(False).eval().to("cuda" if device == "auto" else device)
+        return cls(model=model, tokenizer=tokenizer, path=directory, digest=digest, card=card)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """A classifier's labels by name, in the order of its logits; empty for a causal model."""
+        if self._kind != "classifier":
+            return ()
+        names = self.model.config.id2label
+        return tuple(str(names[i]) for i in range(int(self.model.config.num_labels)))
+
+    def _label(self, label: int | str | None) -> int | None:
+        """The place of a label given by name; -1, which no classifier has, where the name is not one of its."""
+        if not isinstance(label, str):
+            return label
+        return self.labels.index(label) if label in self.labels else -1
+
+    def encode(self, prompt: str, target: str, max_tokens: int, *, label: int | str | None = None) -> Encoded:
         """Turn an example into at most `max_tokens` tokens.
 
         A causal example is the prompt, the target and the end token, cut on the right. A prompt too long
@@ -176,13 +207,13 @@ class Base:
         """
         if self._kind == "classifier":
             ids = self.tokenizer(prompt, truncation=True, max_length=min(max_tokens, self._limit))["input_ids"]
-            return Encoded(ids=tuple(ids), labels=(IGNORED,) * len(ids), label=label)
+            return Encoded(ids=tuple(ids), labels=(IGNORED,) * len(ids), label=self._label(label))
         max_tokens = min(max_tokens, self._limit)
         start = self._prompt_ids(prompt)
         end = [*self.tokenizer(target, add_special_tokens=False)["input_ids"], self.tokenizer.eos_token_id]
         start = start[: max_tokens - min(len(end), max(1, max_tokens // 4))]
         end = end[: max_tokens - len(start)]
-        return Encoded(ids=(*start, *end), labels=((IGNORED,) * len(start)) + tuple(end), label=label)
+        return Encoded(ids=(*start, *end), labels=((IGNORED,) * len(start)) + tuple(end))
 
     def adapt(self, schema: AdapterSchema, trains: Sequence[str]) -> "Adapted":
         """Attach the LoRA layers of a schema, once; everything else stays frozen.
@@ -294,6 +325,15 @@ class Base:
         means: Tensor = grid.sum(dim=1) / kept.sum(dim=1).clamp(min=1)
         return means
 
+    @torch.no_grad()
+    def logits(self, prompts: Sequence[str], *, max_tokens: int, adapted: bool) -> FloatArray:
+        """A classifier's logits, shape (prompts, labels), with or without the adapter that is attached."""
+        batch = collate([self.encode(p, "", max_tokens) for p in prompts], self.device)
+        ids = batch.input_ids.masked_fill(batch.attention_mask == 0, self.tokenizer.pad_token_id)
+        with nullcontext() if adapted else self.without_adapter():
+            found = self.model(input_ids=ids, attention_mask=batch.attention_mask).logits
+        return found.float().cpu().numpy()  # type: ignore[no-any-return]
+
     def _prompt_ids(self, prompt: str) -> list[int]:
         """The prompt with the start token that the model expects, and never an end token."""
         ids: list[int] = list(self.tokenizer(prompt)["input_ids"])
@@ -400,11 +440,14 @@ class Adapted:
         self.schema = schema
         self._paths = paths
         head = _head_name(base.model) if schema.part("head") else None
+        if not paths:
+            self._train_head_alone(head)
+            return
         common: dict[str, Any] = {
             "target_modules": list(paths),
             "lora_dropout": 0.0,
             "bias": "none",
-            "fan_in_fan_out": isinstance(base.model.get_submodule(paths[0]), Conv1D) if paths else False,
+            "fan_in_fan_out": isinstance(base.model.get_submodule(paths[0]), Conv1D),
         }
         config = peft.LoraConfig(
             r=schema.rank, lora_alpha=schema.alpha, modules_to_save=[head] if head else None, **common
@@ -434,6 +477,14 @@ class Adapted:
         if extra:
             raise UnsupportedModel(f"peft attached {extra} tensors that the schema does not name")
 
+    def _train_head_alone(self, head: str | None) -> None:
+        """Attach no LoRA; peft, which would refuse, is not needed."""
+        if head is None:
+            raise UnsupportedModel("an adapter without LoRA needs a classifier's head", do="name LoRA targets")
+        self.module = HeadAlone(self.base.model, head).eval()
+        found = dict(self.base.model.get_submodule(head).named_parameters(prefix=head))
+        self.parameters = {spec.name: found[spec.name] for spec in self.schema.tensors}
+
     @property
     def sites(self) -> dict[str, LoraSite]:
         """Path -> where LoRA is attached, for those who replace its arithmetic by an equal one.
@@ -446,6 +497,8 @@ class Adapted:
 
     def detach(self) -> Any:
         """Take the adapter off and return the base model as it was; this object is of no use afterwards."""
+        if isinstance(self.module, HeadAlone):
+            return self.module.unload()
         head = _head_name(self.base.model) if self.schema.part("head") else None
         # peft would leave the trained head in place of the base's own.
         original = self.base.model.get_submodule(head).original_module if head else None

@@ -62,8 +62,8 @@ class PrivateDataset:
             except RecordError as error:
                 raise type(error)(f"record {record.position}: {error}") from error
             for example in examples:
-                _check_label(example.label, base, record.position)
                 encoded = base.encode(example.prompt, example.target, max_tokens, label=example.label)
+                _check_label(encoded.label, base, record.position)
                 groups.setdefault(record.unit, []).append(encoded)
         if not groups:
             raise RecordError(

@@ -35,6 +35,8 @@ _SUMMARIES = {
     "node": "Take part as an institution: keys, records, budget, training.",
     "simulate": "Run a federation in one process from a scenario file.",
     "generate": "Write a checked document from a release.",
+    "domain": "Show the tasks of the domain packs, and measure them.",
+    "knowledge": "Hold clauses and terms that documents are checked against.",
     "release": "Verify and show signed releases, offline.",
     "privacy": "Plan, explain, certify and audit what is promised about each unit.",
     "model": "Show and prepare base models.",

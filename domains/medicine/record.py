@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from domains.base import Example, Fact, Sensitive, Skeleton, Statement
+from domains.base import Example, Fact, Language, Sensitive, Skeleton, Statement
 from domains.medicine._bindings import READ
 from domains.medicine._layout import layout
 from domains.medicine._narrative import Clause, narrate
@@ -32,7 +32,7 @@ from fedcore.errors import RecordError
 
 __all__ = ["Narrative", "RecordTask"]
 
-_LANGUAGES = ("en", "zh")
+_LANGUAGES: tuple[Language, ...] = ("en", "zh")
 _ALLERGIES = ("Allergies", "过敏")
 _UNRECORDED = ("not recorded", "未记录")
 _NONE_KNOWN = ("none known", "无已知过敏")
@@ -44,7 +44,7 @@ class Narrative(Sensitive):
 
     kind: str
     clauses: tuple[Clause, ...]
-    lang: str
+    lang: Language
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class RecordTask:
     fields: tuple[str, ...] = ("bundle", "note")
     optional: tuple[str, ...] = ()
     summary: str = "FHIR R4 bundle or resource -> clinical note, SOAP by default"
-    languages: tuple[str, ...] = _LANGUAGES
+    languages: tuple[Language, ...] = _LANGUAGES
     base: str = "smollm2-135m"
     styles: Mapping[str, float] = field(default_factory=lambda: {"plain": 0.1, "varied": 0.7})
 
@@ -120,7 +120,7 @@ class RecordTask:
         zh = source.lang == "zh"
         vocabulary = VOCABULARY_ZH if zh else VOCABULARY
         if isinstance(source, Narrative):
-            return Skeleton(statements=tuple(_clauses(source)), vocabulary=vocabulary)
+            return Skeleton(statements=tuple(_clauses(source)), vocabulary=vocabulary, lang=source.lang)
         whole = source.layout
         made = [replace(s, section=whole.section(s.rule)) for s in statements(source)]
         if whole.headings:
@@ -128,7 +128,13 @@ class RecordTask:
         if source.allergies:
             vocabulary |= {"过敏"} if zh else {"allergic", "allergy", "allergies", "known"}
         extra = tuple(Fact(kind="name", text=o.text, path=o.path, also=o.words) for o in source.origins)
-        return Skeleton(statements=tuple(made), vocabulary=vocabulary, forbidden=forbidden(source), extra=extra)
+        return Skeleton(
+            statements=tuple(made),
+            vocabulary=vocabulary,
+            forbidden=forbidden(source),
+            extra=extra,
+            lang=source.lang,
+        )
 
 
 def _bundle(fields: Mapping[str, Any]) -> Resource:
@@ -141,14 +147,14 @@ def _bundle(fields: Mapping[str, Any]) -> Resource:
     return bundle_of(fields["bundle"])
 
 
-def _lang(fields: Mapping[str, Any]) -> str:
+def _lang(fields: Mapping[str, Any]) -> Language:
     lang = fields.get("lang") or "en"
     if lang not in _LANGUAGES:
         raise RecordError("the field 'lang' is wrong", expected="one of " + ", ".join(_LANGUAGES))
-    return str(lang)
+    return "zh" if lang == "zh" else "en"
 
 
-def _narrative(resource: Resource, lang: str) -> Narrative:
+def _narrative(resource: Resource, lang: Language) -> Narrative:
     kind = str(resource["resourceType"])
     return Narrative(kind=kind, clauses=tuple(narrate(resource, kind, Speech(lang))), lang=lang)
 

@@ -17,7 +17,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from domains.base import Sensitive
+from domains.base import Language, Sensitive
 from domains.medicine._bindings import READ
 from domains.medicine._drugs import IN_FORCE, Medication, bracketed, read_drug, said_elsewhere, wordings
 from domains.medicine._layout import Layout, layout
@@ -136,12 +136,12 @@ class Visit(Sensitive):
     """What the patient is called: never said, and known so that it can be taken out."""
     paths: Mapping[str, str]
     """Where age, sex, day and kind were read."""
-    lang: str = "en"
+    lang: Language = "en"
     layout: Layout = field(default_factory=lambda: layout(None, "en"))
     document: str = ""
 
 
-def visits(bundle: Resource, lang: str = "en", sections: Any = None) -> list[Visit]:
+def visits(bundle: Resource, lang: Language = "en", sections: Any = None) -> list[Visit]:
     """Read a checked bundle: one visit for each document in it, or else its latest encounter alone.
 
     Args:
@@ -155,7 +155,7 @@ def visits(bundle: Resource, lang: str = "en", sections: Any = None) -> list[Vis
     return [replace(v, layout=whole) for v in _visits(bundle, lang)]
 
 
-def _visits(bundle: Resource, lang: str) -> list[Visit]:
+def _visits(bundle: Resource, lang: Language) -> list[Visit]:
     documents = [
         (text, resource)
         for _, resource in resources(bundle, "DocumentReference", "Composition")
@@ -180,7 +180,7 @@ def _latest(encounters: list[tuple[str, Resource]]) -> tuple[str, Resource] | No
     return max(held or encounters, key=lambda e: str(_at(e[1], "period", "start") or ""), default=None)
 
 
-def _visit(bundle: Resource, encounter: tuple[str, Resource] | None, document: str, lang: str) -> Visit:
+def _visit(bundle: Resource, encounter: tuple[str, Resource] | None, document: str, lang: Language) -> Visit:
     """Gather what belongs to one encounter."""
     where, visit = encounter if encounter else ("", {})
     subject = next(resources(bundle, "Patient"), ("", {}))
@@ -230,7 +230,7 @@ class _Reader:
                 "day": f"{self._where}.period.start",
                 "kind": f"{self._where}.type[0]",
             },
-            lang=self._speech.lang,
+            lang="zh" if self._speech.zh else "en",
             document=document,
         )
 
