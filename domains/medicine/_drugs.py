@@ -186,7 +186,7 @@ def _named(bundle: Resource, request: Resource, speech: Speech) -> tuple[str, tu
     """The name of the drug, wherever it stands, and the wordings of its codes."""
     concept = request.get("medicationCodeableConcept")
     if isinstance(concept, Mapping):
-        return speech.concept(concept), wordings(concept)
+        return speech.named(concept), wordings(concept)
     link = request.get("medicationReference")
     if not isinstance(link, Mapping):
         return "", ()
@@ -194,7 +194,7 @@ def _named(bundle: Resource, request: Resource, speech: Speech) -> tuple[str, tu
     inner = [c for c in each(request.get("contained")) if isinstance(c, Mapping) and target == f"#{c.get('id')}"]
     inner += [m for _, m in resources(bundle, "Medication") if same(link, m)]
     for medication in inner:
-        if isinstance(code := medication.get("code"), Mapping) and (name := speech.concept(code)):
+        if isinstance(code := medication.get("code"), Mapping) and (name := speech.named(code)):
             parts = details(medication, "", speech, without=frozenset({"code", "status"}))
             return bracketed(name, [c.text for c in parts], speech), wordings(code)
     return speech.text(str(link.get("display", ""))), ()

@@ -83,7 +83,7 @@ _TITLES: Mapping[str, tuple[str, str]] = {
     "past": ("Past problem", "既往问题"),
     "reason": ("Reason for the visit", "就诊原因"),
 }
-_ALSO_REASON = ("seen for {}", "visit for {}", "presents with {}", "presenting with {}", "comes with {}")
+_ALSO_REASON = ("seen for {}", "visit for {}", "comes because of {}")
 
 
 def statements(visit: Visit) -> list[Statement]:

@@ -161,7 +161,7 @@ class Speech:
         """
         codings = [value, *(c for c in each(value.get("coding")) if isinstance(c, Mapping))]
         words = [w for c in codings for w in (c.get("text"), c.get("display")) if isinstance(w, str) and w.strip()]
-        words = [t for w in words if (t := self.text(w)) and any(c.isalpha() for c in t)]
+        words = [t for w in words if (t := self.text(w)) and any(c.isalnum() for c in t)]
         if self.zh and (han := next((w for w in words if _HAN.search(w)), None)):
             return han
         if words:
@@ -176,6 +176,13 @@ class Speech:
                     return code_words(code, self.lang)
                 return f"代码{code}" if self.zh else f"code {code}"
         return ""
+
+    def named(self, value: Mapping[str, Any]) -> str:
+        """A concept by which something is called; one without a letter is called a code."""
+        text = self.concept(value)
+        if not text or any(c.isalpha() for c in text):
+            return text
+        return f"代码{text}" if self.zh else f"code {text}"
 
     def unit(self, quantity: Mapping[str, Any]) -> str:
         """A quantity's unit as it stands, or that of its code."""
@@ -272,7 +279,10 @@ class Speech:
         return " to ".join(figures) + f" {_TIMES.get(code, code)}{'' if figures == ['1'] else 's'}"
 
     def name(self, value: Mapping[str, Any]) -> str:
-        """A HumanName as it is written."""
+        """A HumanName as it is written, with the time in which it was borne."""
+        if isinstance(period := value.get("period"), Mapping):
+            alone = self.name({k: v for k, v in value.items() if k != "period"})
+            return f"{alone}（{self.period(period)}）" if self.zh else f"{alone} ({self.period(period)})"
         if isinstance(text := value.get("text"), str):
             return self.text(text)
         family = value.get("family")

@@ -177,7 +177,9 @@ def _lifted(source: Visit | Narrative) -> list[Lifted]:
     if isinstance(source, Narrative):
         return []
     v = source
-    items = (*v.problems, *v.procedures, *v.vaccines, *v.allergies, *v.plans, *v.entries)
+    # A reason for the visit may be spoken of as such only: it need not be so.
+    entries = [e for e in v.entries if e.kind != "reason"]
+    items = (*v.problems, *v.procedures, *v.vaccines, *v.allergies, *v.plans, *entries)
     out = [Lifted(words=i.words, text=lower(i.text)) for i in items]
     out += [Lifted(words=d.words, text=lower(d.whole or d.name)) for d in v.drugs]
     return [*out, Lifted(words=v.names, text="患者" if v.lang == "zh" else "Patient")]

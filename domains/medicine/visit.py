@@ -212,7 +212,7 @@ class _Reader:
             age=_age(_date(subject[1].get("birthDate")), self._day),
             sex=str(subject[1].get("gender", "unknown")),
             day=self._day,
-            kind=next((self._speech.concept(t) for t in each(self._visit.get("type")) if isinstance(t, Mapping)), ""),
+            kind=next((self._speech.named(t) for t in each(self._visit.get("type")) if isinstance(t, Mapping)), ""),
             problems=problems,
             vitals=vitals,
             drugs=drugs,
@@ -293,7 +293,7 @@ class _Reader:
         for i, reason in enumerate(each(visit.get("reasonCode"))):
             if isinstance(reason, Mapping):
                 place = f"{path}.reasonCode[{i}]"
-                self._add("reason", Item(text=self._speech.concept(reason), path=place, words=wordings(reason)))
+                self._add("reason", Item(text=self._speech.named(reason), path=place, words=wordings(reason)))
 
     def _problems(self) -> tuple[Item, ...]:
         """Conditions that hold; the others become entries with the word that says why they do not."""
