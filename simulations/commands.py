@@ -31,6 +31,7 @@ from simulations import results as files
 from simulations.bytes_commands import bytes_command
 from simulations.deployed_commands import joint_step_command
 from simulations.fold_commands import fold_command
+from simulations.task_commands import run_tasks, show_tasks
 
 if TYPE_CHECKING:
     from fedserver.progress import Progress
@@ -76,7 +77,15 @@ def simulate_command(
     not computed again.
     """
     from simulations.scenario import load
+    from simulations.task_table import is_table
 
+    if is_table(scenario_path):
+        if (records, epsilon, backend) != (None, None, None):
+            raise ConfigError("a table of tasks takes no --records, --epsilon or --backend", do="leave them out")
+        with stopping() as stopped:
+            value = run_tasks(scenario_path, out, fresh, stopped)
+        tell(value, as_json=as_json, human=lambda: show_tasks(value))
+        return
     scenario = _settings(load(scenario_path), epsilon, backend)
     found = records or (Path(scenario.records.path) if scenario.records.path else None)
     if scenario.comparison is not None:

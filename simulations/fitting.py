@@ -52,6 +52,7 @@ def fit(
     seed: int,
     report: Callable[[int, int], None] = lambda _done, _rounds: None,
     out: Path | None = None,
+    stopped: Callable[[], bool] | None = None,
 ) -> AdapterState:
     """Train an adapter, federated across the records' sites.
 
@@ -64,7 +65,9 @@ def fit(
         seed: Of split, initial state and, without privacy alone, of sampling.
         report: Told of each round.
         out: Where the run is kept, and taken up again after a stop; None keeps nothing.
+        stopped: Asked between steps.
     Raises:
+        Interrupted: `stopped` said so.
         RecordError: A record lacks "unit" or "site", or cannot be rendered.
     """
     if out is None:
@@ -78,6 +81,7 @@ def fit(
                 seed=seed,
                 report=report,
                 out=Path(place),
+                stopped=stopped,
             )
     out.mkdir(parents=True, exist_ok=True)
     held = out / "records.jsonl"
@@ -90,7 +94,7 @@ def fit(
             report(progress.round, progress.rounds)
 
     world = World(run)
-    world.run(report=tell)
+    world.run(report=tell, stopped=stopped)
     store = Store.open(run.store)
     try:
         return store.checkpoint(world.job)[1]
