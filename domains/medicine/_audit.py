@@ -17,7 +17,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from domains.medicine._audit_words import MACHINE, OVER, PERSONS, PLAIN, QUIET, SPELT, STANDINGS, cues
+from domains.medicine._audit_words import HELD, MACHINE, OVER, PERSONS, PLAIN, QUIET, SPELT, STANDINGS, cues
 
 __all__ = ["Audit", "audit"]
 
@@ -285,7 +285,8 @@ def _found(want: tuple[str, Any], text: str) -> bool:
         return str(content) in text or han in text
     if kind == "none":
         return bool(_NONE_KNOWN.search(text))
-    return any(c in text.lower() for c in OVER.get(str(content), (str(content).replace("-", " "),)))
+    plain = (str(content).replace("-", " "), HELD.get(str(content), "\0"))
+    return any(c in text.lower() for c in OVER.get(str(content), plain))
 
 
 def _named(resource: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from functools import cache
 
-__all__ = ["MACHINE", "OVER", "PERSONS", "PLAIN", "QUIET", "SPELT", "STANDINGS", "cues"]
+__all__ = ["HELD", "MACHINE", "OVER", "PERSONS", "PLAIN", "QUIET", "SPELT", "STANDINGS", "cues"]
 
 STANDINGS = ("status", "clinicalStatus", "verificationStatus", "lifecycleStatus", "docStatus", "intent")
 MACHINE = frozenset(
@@ -65,6 +65,15 @@ OVER: Mapping[str, tuple[str, ...]] = {
     "option": ("option", "备选"),
 }
 """Standings that must be said wherever the thing is named -> words that say so."""
+HELD: Mapping[str, str] = dict(
+    pair.split(":")
+    for pair in """active:有效 completed:已完成 in-progress:进行中 unknown:不详 partial:部分 final:最终 amended:已修订 corrected:已更正
+    appended:已补充 recurrence:复发 relapse:再发 confirmed:已确认 planned:计划中 arrived:已到达 triaged:已分诊 onleave:请假离院
+    finished:已结束 proposed:拟议 accepted:已接受 available:可用 unavailable:不可用 unsatisfactory:不合格 current:现行 superseded:已被取代
+    health-unknown:健康状况不详 plan:计划 directive:指令 order:医嘱 original-order:原始医嘱 reflex-order:反射医嘱 filler-order:执行方医嘱
+    instance-order:单次医嘱 not-started:未开始 scheduled:已安排""".split()
+)
+"""Standings that hold -> their Chinese word; in English they are their own."""
 SPELT: Mapping[str, Decimal] = {
     word: Decimal(n)
     for n, words in enumerate(

@@ -97,7 +97,7 @@ bounds 起止
 caloricDensity 热量密度
 careTeam 照护团队
 category 类别
-class 就诊类型
+class 就诊类别
 clinicalStatus 临床状态
 code 名称
 collected 采集时间
@@ -123,7 +123,7 @@ course 病程
 courseOfTherapyType 疗程类型
 created 创建时间
 creation 创建时间
-criticality 严重程度
+criticality 风险程度
 custodian 保管方
 dailyAmount 每日用量
 data 数据
