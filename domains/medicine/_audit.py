@@ -29,7 +29,9 @@ _WORD = re.compile(r"[A-Za-z]+")
 _TAG = re.compile(r"<[^>]*>")
 _TYPE = re.compile(r"\s*\([a-z/ ]+\)$")
 _GAPS = re.compile(r"[\W_]+")
-_NONE_KNOWN = re.compile(r"no (?:known )?(?:drug )?allerg\w*(?! are recorded)\b|无已知过敏|无过敏|否认过敏", re.IGNORECASE)
+_NONE_KNOWN = re.compile(
+    r"no (?:known )?(?:drug )?allerg\w*(?! are recorded)\b|无已知过敏|无过敏|否认过敏", re.IGNORECASE
+)
 _NO = re.compile(r"(?:\bno|\bnot|\bwithout|\bruled out:?|\bdenies|无|未|否认|已排除：?)\s*$", re.IGNORECASE)
 _REASON = re.compile(r"(?:reason[a-z ]*|原因)[:：][^.。]*$|(?:seen|visit) for $|comes because of $", re.IGNORECASE)
 
@@ -94,7 +96,11 @@ def _kept(value: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
             target = str(link.get("reference", "")) if isinstance(link, dict) else ""
             if visit and target and not f"/{target}".endswith(f"/Encounter/{visit.get('id')}"):
                 continue
-            if kind not in PLAIN or "entered-in-error" in _codes(resource) or (kind == "Encounter" and resource is not visit):
+            if (
+                kind not in PLAIN
+                or "entered-in-error" in _codes(resource)
+                or (kind == "Encounter" and resource is not visit)
+            ):
                 continue
         yield resource
 
@@ -230,7 +236,13 @@ def _leaf_musts(name: str, value: Any, owner: Mapping[str, Any], day: str) -> It
             yield "text", _TAG.sub(" ", str(value["div"]))
         elif "coding" in value and name != "timing":
             said = value.get("text") or next((c["display"] for c in value["coding"] if c.get("display")), None)
-            yield ("text", said) if said else ("code", next((c.get("code") for c in value["coding"]), ""))
+            known = {
+                short for c in value["coding"] if "loinc" in str(c.get("system")) for short in cues(str(c.get("code")))
+            }
+            if known:
+                yield "any", {str(said), *known}
+            else:
+                yield ("text", said) if said else ("code", next((c.get("code") for c in value["coding"]), ""))
         elif "display" in value:
             yield "text", value["display"]
         elif str(value.get("reference", "")).startswith("#"):
@@ -239,7 +251,10 @@ def _leaf_musts(name: str, value: Any, owner: Mapping[str, Any], day: str) -> It
                 if key not in MACHINE and key not in STANDINGS:
                     yield from _leaf_musts(key, part, {}, day)
         elif "repeat" in value:
-            yield from (("number", Decimal(str(n))) for n in _leaves({k: v for k, v in value["repeat"].items() if k != "period" or v != 1}))
+            yield from (
+                ("number", Decimal(str(n)))
+                for n in _leaves({k: v for k, v in value["repeat"].items() if k != "period" or v != 1})
+            )
             yield from _leaf_musts("bounds", value["repeat"].get("boundsPeriod", {}), owner, day)
             yield from _leaf_musts("event", value.get("event", []), owner, day)
         elif "given" in value and "text" in value:
@@ -249,7 +264,12 @@ def _leaf_musts(name: str, value: Any, owner: Mapping[str, Any], day: str) -> It
         else:
             for key, part in value.items():
                 unit = key == "code" and "value" in value
-                if key not in MACHINE and not key.startswith("_") and not unit and not (key == "denominator" and part.get("value") == 1):
+                if (
+                    key not in MACHINE
+                    and not key.startswith("_")
+                    and not unit
+                    and not (key == "denominator" and part.get("value") == 1)
+                ):
                     yield from _leaf_musts(key, part, owner, day)
     elif isinstance(value, bool):
         return
@@ -258,7 +278,23 @@ def _leaf_musts(name: str, value: Any, owner: Mapping[str, Any], day: str) -> It
     elif re.match(r"\d{4}(-|$)", str(value)):
         if str(value)[:10] != day:
             yield "date", str(value)[:10]
-    elif name not in ("kind", "use", "mode", "comparator", "unit", "confidentiality", "linkId", "criticality", "severity", "gender", "priority", "status", "category", "type", "code"):
+    elif name not in (
+        "kind",
+        "use",
+        "mode",
+        "comparator",
+        "unit",
+        "confidentiality",
+        "linkId",
+        "criticality",
+        "severity",
+        "gender",
+        "priority",
+        "status",
+        "category",
+        "type",
+        "code",
+    ):
         yield "text", value
 
 
@@ -272,12 +308,16 @@ def _found(want: tuple[str, Any], text: str) -> bool:
     kind, content = want
     if kind == "text":
         return f" {_plain(str(content))} " in f" {_GAPS.sub(' ', text.lower())} " or not _plain(str(content))
+    if kind == "any":
+        return any(_found(("text", word), text) or word in text for word in content)
     if kind == "code":
         words = _plain(str(content))
         return words in _GAPS.sub(" ", text.lower()) or any(w.lower() in text.lower() for w in cues(str(content)))
     if kind == "number":
         spelt = {w for w, n in SPELT.items() if n == content}
-        stated = {Decimal(n) for n in _NUMBER.findall(text)} | {-Decimal(n) for n in re.findall(r"-(\d+(?:\.\d+)?)", text)}
+        stated = {Decimal(n) for n in _NUMBER.findall(text)} | {
+            -Decimal(n) for n in re.findall(r"-(\d+(?:\.\d+)?)", text)
+        }
         return content in stated or bool(spelt & {w.lower() for w in _WORD.findall(text)})
     if kind == "date":
         y, m, d = (*str(content).split("-"), "", "")[:3]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from functools import cache
 
-__all__ = ["HELD", "MACHINE", "OVER", "PERSONS", "PLAIN", "QUIET", "SPELT", "STANDINGS", "cues"]
+__all__ = ["HELD", "MACHINE", "OVER", "PERSONS", "PLAIN", "QUIET", "SPELT", "STANDINGS", "VITALS", "cues"]
 
 STANDINGS = ("status", "clinicalStatus", "verificationStatus", "lifecycleStatus", "docStatus", "intent")
 MACHINE = frozenset(
@@ -77,10 +77,37 @@ HELD: Mapping[str, str] = dict(
 SPELT: Mapping[str, Decimal] = {
     word: Decimal(n)
     for n, words in enumerate(
-        ("", "once one daily weekly monthly", "twice two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+        (
+            "",
+            "once one daily weekly monthly",
+            "twice two",
+            "three",
+            "four",
+            "five",
+            "six",
+            "seven",
+            "eight",
+            "nine",
+            "ten",
+        )
     )
     for word in words.split()
 }
+VITALS: Mapping[str, tuple[str, ...]] = {
+    "85354-9": ("bp", "血压"),
+    "8480-6": ("bp", "血压"),
+    "8462-4": ("bp", "血压"),
+    "8867-4": ("heart rate", "心率"),
+    "9279-1": ("respiratory rate", "呼吸频率"),
+    "8310-5": ("temperature", "体温"),
+    "59408-5": ("spo2", "血氧饱和度"),
+    "2708-6": ("spo2", "血氧饱和度"),
+    "29463-7": ("weight", "体重"),
+    "8302-2": ("height", "身高"),
+    "39156-5": ("bmi", "体重指数"),
+    "4548-4": ("hba1c", "糖化血红蛋白"),
+}
+"""LOINC codes of vital signs -> the short names that notes have for them."""
 _CODES: Mapping[str, tuple[str, ...]] = {
     "H": ("high", "偏高"),
     "HH": ("critically high", "危急偏高"),
@@ -131,7 +158,9 @@ _WORDS = frozenset(
 
 @cache
 def cues(code: str) -> frozenset[str]:
-    """Words that may stand for a code; for a language, the joining words that a text in it may have."""
+    """Words that may stand for a code of HL7 or LOINC; for a language, the joining words that a text in it may have."""
+    if code in VITALS:
+        return frozenset(VITALS[code])
     if code in ("en", "zh"):
         return _WORDS
     return frozenset(_CODES.get(code, ()))

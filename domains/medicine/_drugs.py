@@ -81,7 +81,9 @@ def read_drug(bundle: Resource, request: Resource, path: str, speech: Speech, da
     needed = complete and first.get("asNeededBoolean") is True
     said, instruction = {key} if len(dosages) < 2 else set(), ""
     if complete and amount is not None and dosages:
-        compact = f"{plain_number(amount)} {unit} {frequency}" + (" as needed" if needed else "")
+        # Dosages are written in English here; their structure is read in English to tell what they add to it.
+        _, plain_unit, plain_often = _structured(first, Speech("en", brief=True))
+        compact = f"{plain_number(amount)} {plain_unit} {plain_often}" + (" as needed" if needed else "")
         instruction = _beyond(str(first.get("text", "")), compact, speech)
     elif dosages:
         instruction = speech.text(str(first.get("text", "")))
@@ -110,7 +112,11 @@ def read_drug(bundle: Resource, request: Resource, path: str, speech: Speech, da
     dose = [p for p in (_compact(drug, speech),) if p]
     if _NEVER & set(codes) or request.get("doNotPerform") is True:
         kind = noun(str(request.get("resourceType")), speech.lang)
-        opened = f"{kind}（{'，'.join(words)}）：{name}" if speech.zh else f"{kind[:1].lower() + kind[1:]}, {', '.join(words)}: {name}"
+        opened = (
+            f"{kind}（{'，'.join(words)}）：{name}"
+            if speech.zh
+            else f"{kind[:1].lower() + kind[1:]}, {', '.join(words)}: {name}"
+        )
         whole = bracketed(opened, [*dose, *more], speech)
     else:
         whole = bracketed(name, [*words, *dose, *more], speech)

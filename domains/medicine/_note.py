@@ -190,7 +190,9 @@ def _opening(visit: Visit) -> list[Statement]:
     if visit.day is not None:
         fact = Fact(kind="date", text=visit.day.isoformat(), path=visit.paths["day"])
         day = Speech(visit.lang).day(visit.day.isoformat())
-        out.append(Statement(rule="record.date", text=f"就诊日期：{day}。" if zh else f"Visit of {day}.", facts=(fact,)))
+        out.append(
+            Statement(rule="record.date", text=f"就诊日期：{day}。" if zh else f"Visit of {day}.", facts=(fact,))
+        )
     facts: list[Fact] = []
     if visit.age is not None:
         facts.append(
@@ -199,7 +201,9 @@ def _opening(visit: Visit) -> list[Statement]:
                 text=str(visit.age[0]),
                 path=visit.paths["age"],
                 value=Decimal(visit.age[0]),
-                units=frozenset({visit.age[1], "岁" if visit.age[1] == "year" else "个月"} if zh else {"", visit.age[1]}),
+                units=frozenset(
+                    {visit.age[1], "岁" if visit.age[1] == "year" else "个月"} if zh else {"", visit.age[1]}
+                ),
                 cues=frozenset({"年龄"} if zh else {"aged", "age"}),
                 derivation="encounter date - birth date",
             )

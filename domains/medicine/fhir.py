@@ -23,7 +23,17 @@ from typing import Any
 from domains.medicine._bindings import READ, missing_elements, wrong_codes
 from fedcore.errors import NotFhirR4
 
-__all__ = ["Resource", "bundle_of", "check", "check_resource", "concept", "document_text", "resources", "same", "validate"]
+__all__ = [
+    "Resource",
+    "bundle_of",
+    "check",
+    "check_resource",
+    "concept",
+    "document_text",
+    "resources",
+    "same",
+    "validate",
+]
 
 Resource = Mapping[str, Any]
 

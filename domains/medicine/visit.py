@@ -273,7 +273,9 @@ class _Reader:
         element, about = head(resource, self._speech)
         first = narrate(resource, path, self._speech)[0]
         rest = [c.text for c in self._details(path, resource, element)]
-        return Item(text=bracketed(first.text, rest, self._speech), path=first.path, words=wordings(resource.get(element)))
+        return Item(
+            text=bracketed(first.text, rest, self._speech), path=first.path, words=wordings(resource.get(element))
+        )
 
     def _social(self, subject: tuple[str, Resource]) -> None:
         for clause in self._details(*subject):
@@ -325,7 +327,11 @@ class _Reader:
             item = self._item(path, {k: v for k, v in r.items() if k != "type" or not allergy})
             coded = {str(c.get("code")) for c in each(_at(r, "code", "coding")) if isinstance(c, Mapping)}
             words = [code_words(c, self._speech.lang) for c in codes if c in _OVER | _UNCERTAIN]
-            what = ("对{}过敏" if allergy else "对{}不耐受") if zh else ("allergy to {}" if allergy else "intolerance to {}")
+            what = (
+                ("对{}过敏" if allergy else "对{}不耐受")
+                if zh
+                else ("allergy to {}" if allergy else "intolerance to {}")
+            )
             if "refuted" in codes:
                 text = ("已排除：" if zh else "ruled out: ") + what.format(item.text)
                 self._add("allergy", Item(text=text, path=item.path))
@@ -448,7 +454,13 @@ def _names(patient: Resource) -> Iterator[str]:
         given, family = [str(g) for g in each(name.get("given"))], str(name.get("family", ""))
         prefix = " ".join(str(p) for p in each(name.get("prefix")))
         for first in (" ".join(given), *given[:1]):
-            for whole in (f"{first} {family}", first, f"{prefix} {family}", f"{prefix} {first} {family}", family + first):
+            for whole in (
+                f"{first} {family}",
+                first,
+                f"{prefix} {family}",
+                f"{prefix} {first} {family}",
+                family + first,
+            ):
                 found.add(" ".join(whole.split()))
     yield from sorted((n for n in found if len(n) > 2), key=lambda n: (-len(n), n))
 
