@@ -43,7 +43,7 @@ OVER: Mapping[str, tuple[str, ...]] = {
     "refuted": ("ruled out", "已排除"),
     "unconfirmed": ("unconfirmed", "未确认"),
     "provisional": ("provisional", "初步判断"),
-    "differential": ("one of several possible", "鉴别诊断"),
+    "differential": ("differential diagnosis", "鉴别诊断"),
     "inactive": ("inactive", "非活动"),
     "resolved": ("resolved", "已解决"),
     "remission": ("in remission", "缓解"),

@@ -443,7 +443,7 @@ _CODES: Mapping[str, tuple[str, str]] = {
     "resolved": ("resolved", "已解决"),
     "unconfirmed": ("unconfirmed", "未确认"),
     "provisional": ("provisional", "初步判断"),
-    "differential": ("one of several possible", "鉴别诊断"),
+    "differential": ("differential diagnosis", "鉴别诊断"),
     "confirmed": ("confirmed", "已确认"),
     "refuted": ("ruled out", "已排除"),
     "planned": ("planned", "计划中"),

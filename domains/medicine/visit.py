@@ -304,7 +304,7 @@ class _Reader:
             codes = standing(r)
             words = [code_words(c, self._speech.lang) for c in codes if c in _OVER | _UNCERTAIN]
             if "refuted" in codes:
-                item = self._item(path, r)
+                item = self._item(path, r, *words)
                 self._add("ruled-out", Item(text=("已排除：" if zh else "ruled out: ") + item.text, path=item.path))
             elif _UNCERTAIN & set(codes):
                 item = self._item(path, r, *words)
@@ -324,21 +324,17 @@ class _Reader:
         for path, r in self._own("AllergyIntolerance"):
             codes = standing(r)
             allergy = r.get("type") != "intolerance"
-            item = self._item(path, {k: v for k, v in r.items() if k != "type" or not allergy})
             coded = {str(c.get("code")) for c in each(_at(r, "code", "coding")) if isinstance(c, Mapping)}
             words = [code_words(c, self._speech.lang) for c in codes if c in _OVER | _UNCERTAIN]
-            what = (
-                ("对{}过敏" if allergy else "对{}不耐受")
-                if zh
-                else ("allergy to {}" if allergy else "intolerance to {}")
-            )
+            plain = not words and "refuted" not in codes and not allergy
+            item = self._item(path, {k: v for k, v in r.items() if k != "type" or plain}, *words)
+            what = _INTOLERANCES[zh][allergy]
             if "refuted" in codes:
                 text = ("已排除：" if zh else "ruled out: ") + what.format(item.text)
                 self._add("allergy", Item(text=text, path=item.path))
             elif words:
                 prefix = ("可能" if zh else "possible ") if _UNCERTAIN & set(codes) else "既往" if zh else "former "
-                text = bracketed(prefix + what.format(item.text), words, self._speech)
-                self._add("allergy", Item(text=text, path=item.path))
+                self._add("allergy", Item(text=prefix + what.format(item.text), path=item.path))
             elif coded & _NO_ALLERGY or item.text.lower().startswith("no known"):
                 whole = _NONE_AT_ALL in coded or item.text.lower() in ("no known allergies", "no known allergy")
                 none = Item(text="" if whole else item.text, path=item.path)
@@ -414,6 +410,7 @@ class _Reader:
             self._add(_KINDS[str(r["resourceType"])], self._with_standing(path, r))
 
 
+_INTOLERANCES = (("intolerance to {}", "allergy to {}"), ("不耐受：{}", "过敏：{}"))
 _STANDINGS = frozenset(
     "status clinicalStatus verificationStatus lifecycleStatus docStatus intent doNotPerform".split()  # noqa: SIM905
 )
