@@ -65,14 +65,42 @@ OVER: Mapping[str, tuple[str, ...]] = {
     "option": ("option", "备选"),
 }
 """Standings that must be said wherever the thing is named -> words that say so."""
-HELD: Mapping[str, str] = dict(
-    pair.split(":")
-    for pair in """active:有效 completed:已完成 in-progress:进行中 unknown:不详 partial:部分 final:最终 amended:已修订 corrected:已更正
-    appended:已补充 recurrence:复发 relapse:再发 confirmed:已确认 planned:计划中 arrived:已到达 triaged:已分诊 onleave:请假离院
-    finished:已结束 proposed:拟议 accepted:已接受 available:可用 unavailable:不可用 unsatisfactory:不合格 current:现行 superseded:已被取代
-    health-unknown:健康状况不详 plan:计划 directive:指令 order:医嘱 original-order:原始医嘱 reflex-order:反射医嘱 filler-order:执行方医嘱
-    instance-order:单次医嘱 not-started:未开始 scheduled:已安排""".split()
-)
+HELD: Mapping[str, str] = {
+    "active": "有效",
+    "completed": "已完成",
+    "in-progress": "进行中",
+    "unknown": "不详",
+    "partial": "部分",
+    "final": "最终",
+    "amended": "已修订",
+    "corrected": "已更正",
+    "appended": "已补充",
+    "recurrence": "复发",
+    "relapse": "再发",
+    "confirmed": "已确认",
+    "planned": "计划中",
+    "arrived": "已到达",
+    "triaged": "已分诊",
+    "onleave": "请假离院",
+    "finished": "已结束",
+    "proposed": "拟议",
+    "accepted": "已接受",
+    "available": "可用",
+    "unavailable": "不可用",
+    "unsatisfactory": "不合格",
+    "current": "现行",
+    "superseded": "已被取代",
+    "health-unknown": "健康状况不详",
+    "plan": "计划",
+    "directive": "指令",
+    "order": "医嘱",
+    "original-order": "原始医嘱",
+    "reflex-order": "反射医嘱",
+    "filler-order": "执行方医嘱",
+    "instance-order": "单次医嘱",
+    "not-started": "未开始",
+    "scheduled": "已安排",
+}
 """Standings that hold -> their Chinese word; in English they are their own."""
 SPELT: Mapping[str, Decimal] = {
     word: Decimal(n)
@@ -151,7 +179,7 @@ _WORDS = frozenset(
     normal abnormal positive negative detected resistant susceptible intermediate ambulatory emergency inpatient
     acute observation admission short stay home field virtual left right arm appointment device task vision
     prescription route hispanic non nonhispanic following presenting conducted immunizations medications has have
-    history prescriptions received seen""".split()  # noqa: SIM905
+    history prescriptions received seen date""".split()  # noqa: SIM905
 )
 """Words by which notes join what they state; none of them is a finding, a drug or a name."""
 

@@ -19,13 +19,14 @@ VOCABULARY = frozenset(
     take treated treatment treats therapy medication medications medicine medicines drug drugs dose doses
     using uses use given gives give continues continue continued continuing remains remain plan plans
     planned advice advised advise arranged arrange care management managed manage next further other underwent
-    performed done conducted undergone immunization immunizations type reason past following procedure procedures vaccine vaccines vaccinated received administered impression
+    performed done procedure procedures vaccine vaccines vaccinated received administered impression
+    conducted undergone immunization immunizations type reason past following date encounter
     """.split()  # noqa: SIM905
 )
 
 VOCABULARY_ZH = frozenset(
-    """患者 病人 为 是 有 的 及 和 与 并 在 于 本次 此次 今日 当前 目前 现 曾 就诊 来诊 复诊 随访 门诊 日期 类型 原因 因 诊断 问题 既往
-    病史 主诉 查体 检查 测量 测得 记录 显示 生命体征 体征 处方 开具 服用 使用 给予 用药 药物 药品 治疗 继续 已行 操作 手术 已接种 接种 疫苗
-    过敏史 计划 建议 安排 处理 随诊 下一步 包括 其他 年龄 性别""".split()  # noqa: SIM905
+    """患者 病人 为 是 有 的 及 和 与 并 在 于 本次 此次 今日 当前 目前 现 曾 就诊 来诊 复诊 随访 门诊 日期 类型 原因 因
+    诊断 问题 既往 病史 主诉 查体 检查 测量 测得 记录 显示 生命体征 体征 处方 开具 服用 使用 给予 用药 药物 药品 治疗
+    继续 已行 操作 手术 已接种 接种 疫苗 过敏史 计划 建议 安排 处理 随诊 下一步 包括 其他 年龄 性别""".split()  # noqa: SIM905
 )
 """The same for Chinese. No negation is in it, and no word that could join another to make one."""

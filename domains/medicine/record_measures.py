@@ -4,6 +4,7 @@ Rows hold a bundle or a resource in `input` and a note in `target`; where there 
 Each document is read against the raw JSON by an auditor that shares no code with the pipeline. With a share to
 fit, a writer is first trained on the notes of those patients, and only the others' rows are scored.
 
+>>> from pathlib import Path
 >>> from domains.evaluation import Bench
 >>> from domains.medicine.synthetic import public_examples
 >>> rows = [{"input": r["bundle"], "target": r["note"]} for r in public_examples(2, seed=1)]
@@ -16,7 +17,6 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rouge_score.rouge_scorer import RougeScorer
