@@ -246,7 +246,9 @@ def _leaf_musts(name: str, value: Any, owner: Mapping[str, Any], day: str) -> It
         elif "display" in value:
             yield "text", value["display"]
         elif str(value.get("reference", "")).startswith("#"):
-            inner = next((c for c in owner.get("contained", []) if f"#{c.get('id')}" == value["reference"]), {})
+            inner: Mapping[str, Any] = next(
+                (c for c in owner.get("contained", []) if f"#{c.get('id')}" == value["reference"]), {}
+            )
             for key, part in inner.items():
                 if key not in MACHINE and key not in STANDINGS:
                     yield from _leaf_musts(key, part, {}, day)

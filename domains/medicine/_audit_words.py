@@ -122,17 +122,17 @@ SPELT: Mapping[str, Decimal] = {
     for word in words.split()
 }
 VITALS: Mapping[str, tuple[str, ...]] = {
-    "85354-9": ("bp", "血压"),
-    "8480-6": ("bp", "血压"),
-    "8462-4": ("bp", "血压"),
-    "8867-4": ("heart rate", "心率"),
-    "9279-1": ("respiratory rate", "呼吸频率"),
+    "85354-9": ("bp", "blood pressure", "血压"),
+    "8480-6": ("bp", "blood pressure", "血压"),
+    "8462-4": ("bp", "blood pressure", "血压"),
+    "8867-4": ("heart rate", "hr", "pulse", "心率"),
+    "9279-1": ("respiratory rate", "rr", "呼吸频率"),
     "8310-5": ("temperature", "体温"),
-    "59408-5": ("spo2", "血氧饱和度"),
-    "2708-6": ("spo2", "血氧饱和度"),
+    "59408-5": ("spo2", "oxygen saturation", "血氧饱和度"),
+    "2708-6": ("spo2", "oxygen saturation", "血氧饱和度"),
     "29463-7": ("weight", "体重"),
     "8302-2": ("height", "身高"),
-    "39156-5": ("bmi", "体重指数"),
+    "39156-5": ("bmi", "body mass index", "体重指数"),
     "4548-4": ("hba1c", "糖化血红蛋白"),
 }
 """LOINC codes of vital signs -> the short names that notes have for them."""
@@ -179,7 +179,7 @@ _WORDS = frozenset(
     normal abnormal positive negative detected resistant susceptible intermediate ambulatory emergency inpatient
     acute observation admission short stay home field virtual left right arm appointment device task vision
     prescription route hispanic non nonhispanic following presenting conducted immunizations medications has have
-    history prescriptions received seen date""".split()  # noqa: SIM905
+    history prescriptions received seen date back hr rr""".split()  # noqa: SIM905
 )
 """Words by which notes join what they state; none of them is a finding, a drug or a name."""
 

@@ -202,7 +202,7 @@ def _inner(value: Any, owner: Resource, speech: Speech, depth: int) -> str:
     """An element made of elements: what it is about, then the rest under their labels."""
     if not isinstance(value, Mapping) or depth > _DEPTH:
         return ""
-    parts = []
+    parts: list[str] = []
     for name, part in value.items():
         if name in _MACHINE or name.startswith("_"):
             continue

@@ -45,7 +45,12 @@ def faithful(note: str, skeleton: Skeleton, lifted: Sequence[Lifted]) -> str:
         lifted: How to reword what the note calls otherwise.
     """
     checker = Checker(skeleton)
-    patterns = [(re.compile(rf"(?<!\w){re.escape(w)}(?!\w)", re.IGNORECASE), i.text) for i in lifted for w in i.words]
+    patterns = [
+        (re.compile(rf"(?<!\w){re.escape(w)}(?!\w)", re.IGNORECASE), i.text)
+        for i in lifted
+        for w in i.words
+        if any(c.isalpha() for c in w)
+    ]
     patterns.sort(key=lambda p: -len(p[0].pattern))
     kept: list[str] = []
     dropped = False
@@ -70,12 +75,9 @@ def _lift(sentence: str, patterns: Sequence[tuple[re.Pattern[str], str]]) -> str
     """Each name replaced by its fact's wording, the longest first, and never within another."""
     held: list[str] = []
 
-    def put(text: str) -> str:
-        held.append(text)
-        return f"\x02{len(held) - 1}\x03"
-
     for pattern, text in patterns:
-        sentence = pattern.sub(lambda _m, text=text: put(text), sentence)
+        held.append(text)
+        sentence = pattern.sub(f"\x02{len(held) - 1}\x03", sentence)
     return re.sub("\x02(\\d+)\x03", lambda m: held[int(m.group(1))], sentence)
 
 

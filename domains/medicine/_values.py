@@ -249,7 +249,7 @@ class Speech:
             yield f"共{r['count']}{most}次" if self.zh else f"{r['count']}{most} times in all"
         for name in ("boundsPeriod", "boundsDuration", "boundsRange"):
             if isinstance(bounds := r.get(name), Mapping):
-                text = self.value(bounds)
+                text = self.value(bounds) or ""
                 yield text if name == "boundsPeriod" else f"共{text}" if self.zh else f"over {text}"
 
     def _often(self, r: Mapping[str, Any]) -> str:

@@ -85,3 +85,29 @@ def test_a_dose_in_any_unit_can_be_said(unit: str) -> None:
     }
     bundle = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": request}]}
     assert f"4 {unit} daily" in generate(TASK, TASK.read({"bundle": bundle}), None, Settings()).text
+
+
+def test_chinese_notes_have_our_labels_and_the_bundles_own_displays() -> None:
+    source = TASK.read({"bundle": ROW["bundle"], "lang": "zh"})
+    skeleton = TASK.skeleton(source)
+    assert skeleton.lang == "zh"
+    assert all(s.text.endswith("。") for s in skeleton.statements)
+    said = "".join(s.text for s in skeleton.statements)
+    visit = TASK.read({"bundle": ROW["bundle"]})
+    for item in (*visit.problems, *visit.plans):
+        assert item.text.lower() in said.lower()
+    assert f"{visit.day.year}年{visit.day.month}月{visit.day.day}日" in said
+    assert TASK.prompt(source).endswith("\n病历：")
+    assert all(any("㐀" <= c <= "鿿" for c in w) for w in skeleton.vocabulary)
+
+
+def test_a_language_that_is_not_spoken_is_refused() -> None:
+    with pytest.raises(RecordError, match="lang"):
+        TASK.read({"bundle": ROW["bundle"], "lang": "fr"})
+
+
+def test_a_single_resource_trains_and_is_written_from() -> None:
+    resource = {"resourceType": "Flag", "status": "active", "code": {"text": "fall risk"}, "subject": {}}
+    (example,) = TASK.examples({"bundle": resource, "note": "Flag, active: fall risk."}, unit="u")
+    assert example.prompt == TASK.prompt(TASK.read({"bundle": resource}))
+    assert generate(TASK, TASK.read({"bundle": resource}), None, Settings()).text == "Flag, active: fall risk."

@@ -103,3 +103,78 @@ def test_every_fact_keeps_a_path_that_leads_to_it() -> None:
     (visit,) = visits(_bundle(PATIENT, LATE, condition))
     assert visit.problems[0].path == "Bundle.entry[2].resource.code"
     assert visit.paths["age"] == "Bundle.entry[0].resource.birthDate"
+
+
+def _concept(code: str) -> dict[str, Any]:
+    return {"coding": [{"code": code}]}
+
+
+def test_what_does_not_hold_is_one_phrase_with_the_word_that_says_so() -> None:
+    found = {
+        "active": _at("e2", "Condition", code={"text": "asthma"}, clinicalStatus=_concept("active")),
+        "over": _at("e2", "Condition", code={"text": "gout"}, clinicalStatus=_concept("resolved")),
+        "refuted": _at("e2", "Condition", code={"text": "sepsis"}, verificationStatus=_concept("refuted")),
+        "unsure": _at("e2", "Condition", code={"text": "lupus"}, verificationStatus=_concept("provisional")),
+        "mistaken": _at("e2", "Condition", code={"text": "mumps"}, verificationStatus=_concept("entered-in-error")),
+        "not done": _at("e2", "Procedure", status="not-done", code={"text": "biopsy"}),
+        "stopped": _at("e2", "MedicationRequest", status="stopped", medicationCodeableConcept={"text": "aspirin"}),
+    }
+    (visit,) = visits(_bundle(PATIENT, LATE, *found.values()))
+    assert [p.text for p in visit.problems] == ["asthma"]
+    assert visit.drugs == visit.procedures == ()
+    assert {e.kind: e.text for e in visit.entries} == {
+        "past": "gout (resolved)",
+        "ruled-out": "ruled out: sepsis",
+        "uncertain": "possible lupus (provisional)",
+        "procedure": "procedure, not done: biopsy",
+        "drug": "aspirin (stopped)",
+    }
+
+
+def test_side_and_severity_stay_with_what_they_qualify() -> None:
+    wound = _at("e2", "Condition", code={"text": "cut"}, bodySite=[{"text": "left hand"}], severity={"text": "mild"})
+    (visit,) = visits(_bundle(PATIENT, LATE, wound))
+    assert [p.text for p in visit.problems] == ["cut (body site: left hand; severity: mild)"]
+
+
+def test_a_sign_with_a_comparator_or_a_note_is_said_whole() -> None:
+    weight = {"coding": [{"code": "29463-7"}], "text": "weight"}
+    quantity = {"value": 72, "code": "kg"}
+    above = _at("e2", "Observation", status="final", code=weight, valueQuantity=quantity | {"comparator": ">"})
+    noted = _at("e2", "Observation", status="final", code=weight, valueQuantity=quantity, note=[{"text": "clothed"}])
+    (visit,) = visits(_bundle(PATIENT, LATE, above, noted))
+    assert visit.vitals == ()
+    assert [e.text for e in visit.entries] == ["weight: >72 kg", "weight: 72 kg (note: clothed)"]
+
+
+def test_what_a_dosages_words_add_to_its_structure_is_kept() -> None:
+    dosage = {
+        "text": "5 mg daily at night",
+        "timing": {"repeat": {"frequency": 1, "period": 1, "periodUnit": "d"}},
+        "doseAndRate": [{"doseQuantity": {"value": 5, "unit": "mg"}}],
+    }
+    request = _at("e2", "MedicationRequest", status="active", medicationCodeableConcept={"text": "ramipril"})
+    (plain,) = visits(_bundle(PATIENT, LATE, request | {"dosageInstruction": [dosage]}))[0].drugs
+    assert (plain.amount, plain.instruction, plain.more) == (Decimal(5), "at night", "")
+    (more,) = visits(_bundle(PATIENT, LATE, request | {"dosageInstruction": [dosage | {"route": {"text": "oral"}}]}))[
+        0
+    ].drugs
+    assert "route: oral" in more.more
+
+
+def test_an_encounter_that_was_cancelled_gives_way_to_one_that_took_place() -> None:
+    cancelled = _encounter("e3", "2025-01-01T10:00:00Z") | {"status": "cancelled"}
+    assert visits(_bundle(PATIENT, LATE, cancelled))[0].day == visits(_bundle(PATIENT, LATE))[0].day
+    (alone,) = visits(_bundle(PATIENT, cancelled))
+    assert [e.text for e in alone.entries] == ["encounter, cancelled"]
+
+
+def test_no_known_drug_allergies_is_not_no_allergies_at_all() -> None:
+    drugs = {
+        "resourceType": "AllergyIntolerance",
+        "patient": WHO,
+        "code": {"coding": [{"code": "409137002"}], "text": "No known drug allergies"},
+    }
+    (visit,) = visits(_bundle(PATIENT, LATE, drugs))
+    assert visit.no_allergies is not None
+    assert visit.no_allergies.text == "No known drug allergies"
