@@ -324,7 +324,8 @@ def _finish(out: Path, settings: TableSettings, found: Mapping[str, Mapping[str,
     page = [f"# {settings.name}", "", *table_text(value), "", "![The table](comparison.png)", ""]
     (out / files.MARKDOWN).write_text("\n".join(page), encoding="utf-8")
     _write_json(out / files.JSON, value)
-    return value
+    found_again: dict[str, Any] = json.loads((out / files.JSON).read_text(encoding="utf-8"))
+    return found_again
 
 
 def _row(task: TaskSettings, epsilon: float | None, found: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
@@ -353,8 +354,9 @@ def _row(task: TaskSettings, epsilon: float | None, found: Mapping[str, Mapping[
 def table_text(value: Mapping[str, Any]) -> list[str]:
     """The table as lines of Markdown."""
     lines = [
-        "Mean loss on held-out units of the institution that the federated model serves worst; alone: the best there of "
-        f"all models that one institution trained by itself. One run, seed {value['seed']}, delta {value['delta']:g}.",
+        "Mean loss on held-out units of the institution that the federated model serves worst; alone: the best there "
+        f"of all models that one institution trained by itself. One run, seed {value['seed']}, delta "
+        f"{value['delta']:g}.",
         "",
         "| task | ε | base | alone | federated | pooled, no privacy | of the pooled gain, missing |",
         "|---|---:|---:|---:|---:|---:|---:|",
