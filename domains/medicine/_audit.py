@@ -17,7 +17,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from domains.medicine._audit_words import HELD, MACHINE, OVER, PERSONS, PLAIN, QUIET, SPELT, STANDINGS, cues
+from domains.medicine._audit_words import HELD, MACHINE, OFTEN, OVER, PERSONS, PLAIN, QUIET, SPELT, STANDINGS, cues
 
 __all__ = ["Audit", "audit"]
 
@@ -266,7 +266,9 @@ def _leaf_musts(name: str, value: Any, owner: Mapping[str, Any], day: str) -> It
         else:
             for key, part in value.items():
                 unit = key == "code" and "value" in value
-                if (
+                if key == "text" and "doseAndRate" in value:
+                    yield "dosage", (part, str(value["doseAndRate"]))
+                elif (
                     key not in MACHINE
                     and not key.startswith("_")
                     and not unit
@@ -310,6 +312,12 @@ def _found(want: tuple[str, Any], text: str) -> bool:
     kind, content = want
     if kind == "text":
         return f" {_plain(str(content))} " in f" {_GAPS.sub(' ', text.lower())} " or not _plain(str(content))
+    if kind == "dosage":
+        # In another language a dosage is said from its structure, where its words say no more than that.
+        words, structure = content
+        left = {w.lower() for w in _WORD.findall(words)} - OFTEN - {w.lower() for w in _WORD.findall(structure)}
+        stated = set(_NUMBER.findall(text))
+        return _found(("text", words), text) or (not left and set(_NUMBER.findall(words)) <= stated)
     if kind == "any":
         return any(_found(("text", word), text) or word in text for word in content)
     if kind == "code":

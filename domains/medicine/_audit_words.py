@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from functools import cache
 
-__all__ = ["HELD", "MACHINE", "OVER", "PERSONS", "PLAIN", "QUIET", "SPELT", "STANDINGS", "VITALS", "cues"]
+__all__ = ["HELD", "MACHINE", "OFTEN", "OVER", "PERSONS", "PLAIN", "QUIET", "SPELT", "STANDINGS", "VITALS", "cues"]
 
 STANDINGS = ("status", "clinicalStatus", "verificationStatus", "lifecycleStatus", "docStatus", "intent")
 MACHINE = frozenset(
@@ -136,6 +136,8 @@ VITALS: Mapping[str, tuple[str, ...]] = {
     "4548-4": ("hba1c", "糖化血红蛋白"),
 }
 """LOINC codes of vital signs -> the short names that notes have for them."""
+OFTEN = frozenset("once twice three four times a an per day daily week weekly month monthly as needed".split())  # noqa: SIM905
+"""Words of frequency."""
 _CODES: Mapping[str, tuple[str, ...]] = {
     "H": ("high", "偏高"),
     "HH": ("critically high", "危急偏高"),

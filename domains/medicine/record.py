@@ -33,6 +33,8 @@ from fedcore.errors import RecordError
 __all__ = ["Narrative", "RecordTask"]
 
 _LANGUAGES: tuple[Language, ...] = ("en", "zh")
+_PROMPT_CHARACTERS = 4000
+"""What does not fit is left out of the prompt, never of the note: the skeleton has all of it."""
 _ALLERGIES = ("Allergies", "过敏")
 _UNRECORDED = ("not recorded", "未记录")
 _NONE_KNOWN = ("none known", "无已知过敏")
@@ -49,7 +51,13 @@ class Narrative(Sensitive):
 
 @dataclass(frozen=True, kw_only=True)
 class RecordTask:
-    """The task. It holds no state."""
+    """FHIR R4 to a clinical note; the object holds no state.
+
+    Input: `bundle`, a Bundle or one resource of the types in `domains.medicine._bindings.READ`; beside it `lang`
+    ("en", "zh") and `sections` ("soap", "none", or headings with the kinds of statement under each). A bundle's
+    note is about its latest encounter; persons and places are left out of it. What is refuted, uncertain, over,
+    stopped or not done is said with that word; what was entered in error is not said.
+    """
 
     name: str = "medicine.record"
     version: str = "2"
@@ -107,13 +115,17 @@ class RecordTask:
         return visits(value, lang, fields.get("sections"))[-1]
 
     def prompt(self, source: Visit | Narrative) -> str:
-        """The facts in one line, then "Note:" on the next."""
+        """The facts in one line, then "Note:" on the next; a very long line is cut after a whole fact."""
         zh = source.lang == "zh"
         if isinstance(source, Narrative):
             parts = [c.text if zh else upper(c.text) for c in source.clauses]
         else:
             parts = _visit_prompt(source, zh)
-        return ("。".join(parts) + "。\n病历：") if zh else (". ".join(parts) + ".\nNote:")
+        room, kept = _PROMPT_CHARACTERS, list[str]()
+        for part in parts:
+            room -= len(part) + 2
+            kept += [part] if room >= 0 else []
+        return ("。".join(kept) + "。\n病历：") if zh else (". ".join(kept) + ".\nNote:")
 
     def skeleton(self, source: Visit | Narrative) -> Skeleton:
         """What a note must say, rule by rule, section by section."""

@@ -111,3 +111,19 @@ def test_a_single_resource_trains_and_is_written_from() -> None:
     (example,) = TASK.examples({"bundle": resource, "note": "Flag, active: fall risk."}, unit="u")
     assert example.prompt == TASK.prompt(TASK.read({"bundle": resource}))
     assert generate(TASK, TASK.read({"bundle": resource}), None, Settings()).text == "Flag, active: fall risk."
+
+
+def test_a_bundle_too_long_for_a_prompt_is_written_whole_all_the_same() -> None:
+    conditions = [
+        {
+            "resourceType": "Condition",
+            "code": {"text": f"finding number {n} of a long list"},
+            "verificationStatus": {"coding": [{"code": "refuted"}]},
+            "subject": {"reference": "Patient/p"},
+        }
+        for n in range(300)
+    ]
+    bundle = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": r} for r in conditions]}
+    source = TASK.read({"bundle": bundle})
+    assert len(TASK.prompt(source)) < 4100
+    assert len(TASK.skeleton(source).statements) > 300
