@@ -60,6 +60,8 @@ class Sentence(Sensitive):
     """It stands for a sentence of the model's that failed."""
     section: str = ""
     """The heading that it stands under."""
+    place: int = 0
+    """The first statement that it belongs to, by which a section is ordered."""
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON value with the trace of each figure."""
@@ -108,13 +110,17 @@ class Document(Sensitive):
 
     @property
     def parts(self) -> tuple[tuple[str, tuple[Sentence, ...]], ...]:
-        """The sentences under their headings; prose that no rule asked for stays with what is before it."""
+        """The sentences under their headings, each section in the order of its statements.
+
+        Prose that no rule asked for goes under the heading of what is before it.
+        """
         groups: dict[str, list[Sentence]] = {heading: [] for heading in self.sections}
         here = next(iter(groups), "")
         for sentence in self.sentences:
             here = sentence.section if sentence.rule else here
             groups.setdefault(here, []).append(sentence)
-        return tuple((heading, tuple(group)) for heading, group in groups.items() if group)
+        ordered = ((heading, sorted(group, key=lambda s: s.place)) for heading, group in groups.items())
+        return tuple((heading, tuple(group)) for heading, group in ordered if group)
 
     @property
     def rendered(self) -> str:
@@ -166,7 +172,7 @@ def draft(task: Task, skeleton: Skeleton, prompt: str, writer: WritesText | None
     checked = [checker.check(s) for s in _prose(checker, prompt, writer, settings)]
     final, rewritten = _again(checker, prompt, checked, writer, settings)
     kept, replaced, repeated = _keep(skeleton, own, final)
-    sentences = _complete(skeleton, own, kept)
+    sentences = _placed(skeleton, _complete(skeleton, own, kept))
     document = Document(
         task=task.name,
         task_version=task.version,
@@ -317,7 +323,7 @@ def _stand_in(skeleton: Skeleton, own: list[Sentence], checked: Checked, said: s
 def _complete(skeleton: Skeleton, own: list[Sentence], kept: list[Sentence]) -> list[Sentence]:
     """Add what must be said and is not, each after the last sentence that belongs before it."""
     out = list(kept)
-    order = {fact: i for i, s in reversed(list(enumerate(skeleton.statements))) for fact in _asks(s)}
+    order = _order(skeleton)
     for i, (statement, sentence) in enumerate(zip(skeleton.statements, own, strict=True)):
         said = {claim for s in out for claim in s.claims}
         if not statement.must or _asks(statement) <= said:
@@ -326,6 +332,22 @@ def _complete(skeleton: Skeleton, own: list[Sentence], kept: list[Sentence]) -> 
         after = max((n + 1 for n, place in enumerate(places) if place is not None and place < i), default=0)
         out.insert(after, sentence)
     return out
+
+
+def _placed(skeleton: Skeleton, sentences: Iterable[Sentence]) -> list[Sentence]:
+    """Note of each sentence which statement it belongs to; one that belongs to none stays after what is before it."""
+    order, here = _order(skeleton), 0
+    out = []
+    for sentence in sentences:
+        place = _place(sentence, order)
+        here = here if place is None else place
+        out.append(replace(sentence, place=here))
+    return out
+
+
+def _order(skeleton: Skeleton) -> dict[Fact, int]:
+    """Fact -> the first statement that asks for it."""
+    return {fact: i for i, s in reversed(list(enumerate(skeleton.statements))) for fact in _asks(s)}
 
 
 def _place(sentence: Sentence, order: dict[Fact, int]) -> int | None:

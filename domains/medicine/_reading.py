@@ -8,9 +8,7 @@ entry: one phrase together with the word that says so.
 ()
 """
 
-import re
 from collections.abc import Iterator, Mapping
-from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -19,6 +17,7 @@ from domains.medicine._drugs import IN_FORCE, Medication, bracketed, read_drug, 
 from domains.medicine._labels import code_words, noun
 from domains.medicine._narrative import PERSONS, Clause, details, head, narrate, standing
 from domains.medicine._parts import Entry, Item, ItemType, Visit, Vital
+from domains.medicine._patient import age_at, day_of, names, origins
 from domains.medicine._values import Speech, decimal, each
 from domains.medicine.fhir import Resource, resources, same
 
@@ -93,7 +92,7 @@ class Reader:
         self._where = where
         self._visit = visit
         self._speech = speech
-        self._day = _date(at(visit, "period", "start"))
+        self._day = day_of(at(visit, "period", "start"))
         self._entries: list[Entry] = []
 
     def visit(self, subject: tuple[str, Resource], document: str) -> Visit:
@@ -107,7 +106,7 @@ class Reader:
         plain = {kind: self._plain(kind) for kind in ("Procedure", "Immunization", "CarePlan", "ServiceRequest")}
         self._rest()
         return Visit(
-            age=_age(_date(subject[1].get("birthDate")), self._day),
+            age=age_at(day_of(subject[1].get("birthDate")), self._day),
             sex=str(subject[1].get("gender", "unknown")),
             day=self._day,
             kind=self._speech.joined([self._speech.named(t) for t in each(self._visit.get("type")) if t]),
@@ -120,8 +119,8 @@ class Reader:
             no_allergies=none,
             plans=tuple(_distinct([*plain["CarePlan"], *plain["ServiceRequest"]])),
             entries=tuple(_distinct(self._entries)),
-            origins=tuple(_origins(*subject)),
-            names=tuple(_names(subject[1])),
+            origins=tuple(origins(*subject)),
+            names=tuple(names(subject[1])),
             paths={
                 "age": f"{subject[0]}.birthDate",
                 "sex": f"{subject[0]}.gender",
@@ -322,43 +321,6 @@ def _distinct(items: list[ItemType]) -> Iterator[ItemType]:
             yield item
 
 
-_ORIGIN = re.compile(r"/us-core-(?:race|ethnicity)$")
-_ALSO_ORIGIN = {
-    "not hispanic or latino": ("non-hispanic", "nonhispanic", "not hispanic"),
-    "hispanic or latino": ("hispanic",),
-}
-
-
-def _origins(path: str, patient: Resource) -> Iterator[Item]:
-    for i, extension in enumerate(each(patient.get("extension"))):
-        if not isinstance(extension, Mapping) or not _ORIGIN.search(str(extension.get("url", ""))):
-            continue
-        inner = [extension, *(e for e in each(extension.get("extension")) if isinstance(e, Mapping))]
-        text = next((e["valueString"] for e in inner if isinstance(e.get("valueString"), str)), "")
-        if any(c.isalpha() for c in text):
-            yield Item(text=text, path=f"{path}.extension[{i}]", words=_ALSO_ORIGIN.get(text.lower(), ()))
-
-
-def _names(patient: Resource) -> Iterator[str]:
-    """Every way in which a note may call the patient, the longest first."""
-    found = set()
-    for name in each(patient.get("name")):
-        if not isinstance(name, Mapping):
-            continue
-        given, family = [str(g) for g in each(name.get("given"))], str(name.get("family", ""))
-        prefix = " ".join(str(p) for p in each(name.get("prefix")))
-        for first in (" ".join(given), *given[:1]):
-            for whole in (
-                f"{first} {family}",
-                first,
-                f"{prefix} {family}",
-                f"{prefix} {first} {family}",
-                family + first,
-            ):
-                found.add(" ".join(whole.split()))
-    yield from sorted((n for n in found if len(n) > 2), key=lambda n: (-len(n), n))
-
-
 def _listed(value: Any) -> list[Any]:
     """A list, or an empty one for anything else."""
     return value if isinstance(value, list) else []
@@ -377,22 +339,6 @@ def _quantity(holder: Any, unit: str) -> Decimal | None:
         return None
     stated = str(quantity.get("code") or quantity.get("unit") or "")
     return decimal(quantity.get("value")) if unit in (_UCUM.get(stated, stated), stated) else None
-
-
-def _age(born: date | None, day: date | None) -> tuple[int, str] | None:
-    """Whole months under two years, whole years from then on; None when either date is unknown."""
-    if born is None or day is None or born > day:
-        return None
-    months = (day.year - born.year) * 12 + day.month - born.month - (day.day < born.day)
-    return (months, "month") if months < 24 else (months // 12, "year")
-
-
-def _date(value: Any) -> date | None:
-    """The day of a FHIR date or dateTime; a year or month alone is no day."""
-    try:
-        return date.fromisoformat(str(value)[:10])
-    except ValueError:
-        return None
 
 
 def at(value: Any, *names: str) -> Any:
