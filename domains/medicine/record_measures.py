@@ -32,11 +32,11 @@ __all__ = ["RECIPE", "measure"]
 
 RECIPE = Recipe(
     base="smollm2-135m",
-    rounds=40,
+    rounds=30,
     sampling_rate=1.0,
-    learning_rate=0.002,
+    learning_rate=0.005,
     clip_norm_l2=1.0,
-    examples_per_unit=8,
+    examples_per_unit=4,
     max_tokens=320,
     targets=("q_proj", "v_proj"),
     rank=8,
