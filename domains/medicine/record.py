@@ -26,7 +26,7 @@ from domains.medicine._note import forbidden, lower, person, phrase, statements,
 from domains.medicine._targets import Lifted, faithful
 from domains.medicine._values import Speech
 from domains.medicine._words import VOCABULARY, VOCABULARY_ZH
-from domains.medicine.fhir import Resource, bundle_of, check, check_resource, validate
+from domains.medicine.fhir import Resource, bundle_of, check, check_resource, resources, validate
 from domains.medicine.visit import Visit, visits
 from fedcore.errors import RecordError
 
@@ -105,13 +105,18 @@ class RecordTask:
 
         Raises:
             NotFhirR4: It is not FHIR R4.
-            RecordError: `lang` or `sections` is none that this task knows.
+            RecordError: `lang` or `sections` is none that this task knows, or there are several patients.
         """
         value, lang = _bundle(fields), _lang(fields)
         layout(fields.get("sections"), lang)
         validate(value)
         if value.get("resourceType") in READ:
             return _narrative(value, lang)
+        if len({str(p.get("id")) for _, p in resources(value, "Patient")}) > 1:
+            # Whose a finding is must never be a guess.
+            raise RecordError(
+                "a bundle is about several patients", expected="one patient in each bundle", do="split it by patient"
+            )
         return visits(value, lang, fields.get("sections"))[-1]
 
     def prompt(self, source: Visit | Narrative) -> str:

@@ -127,3 +127,10 @@ def test_a_bundle_too_long_for_a_prompt_is_written_whole_all_the_same() -> None:
     source = TASK.read({"bundle": bundle})
     assert len(TASK.prompt(source)) < 4100
     assert len(TASK.skeleton(source).statements) > 300
+
+
+def test_a_bundle_about_two_patients_is_refused() -> None:
+    patients = [{"resourceType": "Patient", "id": name} for name in ("p", "q")]
+    bundle = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": p} for p in patients]}
+    with pytest.raises(RecordError, match="several patients"):
+        TASK.read({"bundle": bundle})
