@@ -210,7 +210,7 @@ def test_a_release_for_another_task_is_refused(
 
 @pytest.mark.parametrize(
     ("content", "error"),
-    [('{"secret": ', RecordError), ('{"resourceType": "Patient"}', NotFhirR4), ("[]", NotFhirR4), ('"x"', NotFhirR4)],
+    [('{"secret": ', RecordError), ('{"resourceType": "Practitioner"}', NotFhirR4), ("[]", NotFhirR4), ('"x"', NotFhirR4)],
 )
 def test_bad_input_is_one_line_without_content(
     call: Callable[..., Result], bundle: Path, content: str, error: type[Exception]
