@@ -96,7 +96,7 @@ def _shrink(base: Base, model: FeaturesForSequenceClassification, words: Sequenc
 def _integrated(base: Base, prompt: str, weights: Any, max_tokens: int) -> tuple[Contribution, ...]:
     """Integrated gradients over the input embeddings (Sundararajan et al. 2017, arXiv:1703.01365)."""
     try:
-        from captum.attr import LayerIntegratedGradients  # type: ignore[import-untyped]
+        from captum.attr import LayerIntegratedGradients
     except ModuleNotFoundError as error:
         raise UnsupportedModel(
             "attribution for a transformer needs the Python package 'captum'", do="pip install 'concordat[domains]'"

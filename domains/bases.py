@@ -39,6 +39,7 @@ __all__ = [
     "digest_of",
     "find",
     "list_bases",
+    "make",
     "prepare",
     "read_card",
     "resolve",
@@ -277,6 +278,32 @@ def add(base: str, root: Path, *, name: str | None = None, progress: Progress | 
                 (directory / file.name).symlink_to(file.resolve())
         _write_card(directory, name=name, licence="unknown")
     report("ready", 1.0)
+    return final
+
+
+def make(name: str, root: Path, write: Callable[[Path], None]) -> Path:
+    """Put a base that a task makes itself into the store, once; it is made again to see that it is still the same.
+
+    Args:
+        name: In the store.
+        root: Of the store.
+        write: Writes the base into a new directory.
+    Raises:
+        ConfigError: The name stands for another base, such as that of an earlier version of the task.
+    """
+    final = root / "bases" / name
+    with tempfile.TemporaryDirectory(prefix="concordat-base-") as place:
+        write(made := Path(place) / name)
+        if (card := read_card(final)) is not None:
+            if card.digest != digest_of(made):
+                raise ConfigError(
+                    f"the base {name} in the store is not the one that this version makes",
+                    do=f"remove {final}, or name the base that a release was made from with --base",
+                )
+            return final
+        with _building(final) as directory:
+            shutil.copytree(made, directory, dirs_exist_ok=True)
+            _write_card(directory, name=name, licence="apache-2.0")
     return final
 
 

@@ -335,10 +335,7 @@ def _base(name: str, task: Task) -> Path:
             with console.status(f"preparing the base {name}, once"):
                 return bases.prepare(name, root)
         if name == traits(task).base and callable(make := getattr(task, "make_base", None)):
-            made = root / "made" / name
-            if not made.is_dir():
-                make(made)
-            return bases.add(str(made), root, name=name)
+            return bases.make(name, root, make)
     return bases.find(name, root)
 
 

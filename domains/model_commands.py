@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from domains import bases
+from domains.base import load_task, task_names, traits
 from fedcore.adapter import ModelCard
 from fedcore.cli import console, example, report
 from fedcore.errors import ConfigError
@@ -54,7 +55,14 @@ def list_command(root: _Root = None, as_json: _Json = False) -> None:
     report({"root": str(root), "bases": rows}, as_json=as_json, human=human)
 
 
-@model.command("add", epilog=example("concordat model add smollm2-135m", "concordat model add ./my-model --name mine"))
+@model.command(
+    "add",
+    epilog=example(
+        "concordat model add smollm2-135m",
+        "concordat model add finance.compliance",
+        "concordat model add ./my-model --name mine",
+    ),
+)
 def add_command(
     base: _Name,
     name: Annotated[
@@ -73,9 +81,14 @@ def add_command(
     )
     with Progress(*columns, console=console, transient=True) as bar:
         line = bar.add_task("looking", total=1.0)
-        path = bases.add(
-            base, root, name=name, progress=lambda what, done: bar.update(line, description=what, completed=done)
-        )
+
+        def progress(what: str, done: float) -> None:
+            bar.update(line, description=what, completed=done)
+
+        if base in task_names():
+            path = _of_task(base, name, root)
+        else:
+            path = bases.add(base, root, name=name, progress=progress)
     card = bases.read_card(path)
     value = _line(bases.PreparedBase(name=path.name, path=path, card=card))
 
@@ -107,6 +120,21 @@ def card_command(
         report({"out": str(out), **card.to_dict()}, as_json=as_json, human=lambda: console.print(f"wrote {out}"))
         return
     report(card.to_dict(), as_json=as_json, human=lambda: typer.echo(text))
+
+
+def _of_task(task_name: str, name: str | None, root: Path) -> Path:
+    """The base that a task makes itself, such as a features base.
+
+    Raises:
+        ConfigError: The task makes none.
+    """
+    task = load_task(task_name)
+    write = getattr(task, "make_base", None)
+    if not callable(write):
+        raise ConfigError(
+            f"the task {task_name} makes no base of its own", do=f"concordat model add {traits(task).base}"
+        )
+    return bases.make(name or traits(task).base, root, write)
 
 
 def _measure(path: Path) -> ModelCard:

@@ -88,7 +88,7 @@ def _stem(word: str) -> str:
 
 def _cut(run: str) -> list[str]:
     """jieba's words of a run of Chinese; its dictionary is loaded on first use."""
-    import jieba  # type: ignore[import-untyped]
+    import jieba
 
     jieba.setLogLevel(60)
     return [str(word) for word in jieba.cut(run)]
@@ -189,7 +189,7 @@ def _bm25(documents: list[list[str]]) -> Any:
     """An index, or None where no document has a word."""
     if not any(documents):
         return None
-    import bm25s  # type: ignore[import-untyped]
+    import bm25s
 
     index = bm25s.BM25(k1=1.5, b=0.75, method="lucene")
     index.index(documents, show_progress=False)

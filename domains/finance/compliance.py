@@ -17,6 +17,7 @@ Conflict, looser deadline: clause 3.1 says "Complaints must be answered within 1
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from domains._clause_files import clauses_of_text
@@ -77,6 +78,12 @@ class ComplianceTask:
     languages: tuple[Literal["en", "zh"], ...] = ("en", "zh")
     base: str = "compliance-features"
     knowledge: tuple[str, ...] = ("clauses",)
+
+    def make_base(self, directory: Path) -> None:
+        """Write the features base of this task into a new directory; it knows what we expect of each word."""
+        from domains.finance.compliance_base import make_base  # Imports torch: only where a base is made.
+
+        make_base(directory)
 
     def examples(self, fields: Mapping[str, Any], *, unit: str) -> list[Example]:
         """One example a pair.

@@ -27,17 +27,14 @@ import numpy.typing as npt
 
 from domains.classifying import Judge, macro_f1
 from domains.evaluation import Bench, Recipe, Scores
-from domains.features import make_features_base
 from domains.finance.risk_rules import Rule, Rules, load_rules
-from domains.finance.risk_text import RiskTextTask, category_of
+from domains.finance.risk_text import LABELS, RiskTextTask, category_of
 from fedcore.errors import RecordError
 
-__all__ = ["LABELS", "make_risk_base", "measure", "our_category", "rules_that_hold"]
+__all__ = ["measure", "our_category", "rules_that_hold"]
 
-LABELS = ("none", "risk")
 _TASK = "finance.risk-text"
 _RISK_MARKS = frozenset({"风险", "潜在风险", "risk"})
-_DIMENSION = 16_384
 _NEIGHBOURS = 0.5
 """How much the mean chance of the two sentences beside it adds to a sentence's own."""
 _FLATTER = 2.0
@@ -65,11 +62,6 @@ _OURS = (
 
 Scored = npt.NDArray[np.float64]
 """One number a row."""
-
-
-def make_risk_base(directory: Path, labels: Sequence[str] = LABELS) -> None:
-    """Write the features base that `finance.risk-text` is trained on."""
-    make_features_base(directory, labels=labels, dimension=_DIMENSION)
 
 
 def measure(bench: Bench) -> Scores:
@@ -165,7 +157,7 @@ def _trained(
     ]
     with tempfile.TemporaryDirectory(prefix="concordat-risk-") as place:
         base = Path(place) / "risk-text"
-        make_risk_base(base)
+        RiskTextTask().make_base(base)
         judge = bench.train(_TASK, records, Recipe(base=base, private=Recipe(base=base, **_PRIVATE), **_RECIPE))
     chances = 1 / (1 + np.exp(-_score(judge, rows, sites=True) / _FLATTER))
     seen = _together(chances, rows)

@@ -15,16 +15,21 @@ another mark.
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Literal
 
 from domains.base import Example, Language, Sensitive, Skeleton
 from fedcore.errors import RecordError
 
-__all__ = ["Passage", "RiskTextTask", "category_of", "feature_words", "is_han", "marks", "sentences"]
+__all__ = ["LABELS", "Passage", "RiskTextTask", "category_of", "feature_words", "is_han", "marks", "sentences"]
+
+LABELS = ("none", "risk")
+_DIMENSION = 16_384
+"""Inputs that all feature words share."""
 
 _MARKS: Mapping[str, tuple[str, str]] = {
     # What a sentence does -> how Chinese and English say it. Ours, from how policies and contracts are drafted.
@@ -163,6 +168,12 @@ class RiskTextTask:
     summary: str = "a sentence -> whether it is a risk, or of which category"
     languages: tuple[Language, ...] = ("en", "zh")
     base: str = "risk-text"
+
+    def make_base(self, directory: Path, labels: Sequence[str] = LABELS) -> None:
+        """Write the features base of this task into a new directory; it knows nothing before training."""
+        from domains.features import make_features_base  # Imports torch: only where a base is made.
+
+        make_features_base(directory, labels=labels, dimension=_DIMENSION)
 
     def examples(self, fields: Mapping[str, Any], *, unit: str) -> list[Example]:
         """Render a record.

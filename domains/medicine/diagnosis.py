@@ -106,6 +106,7 @@ class DiagnosisTask:
     )
     summary: str = "findings -> ranked conditions with probabilities, for and against, what to ask next"
     languages: tuple[Language, ...] = ("en", "zh")
+    base: str = "diagnosis"
     styles: Mapping[str, float] = field(default_factory=lambda: {"plain": 0.1})
 
     def examples(self, fields: Mapping[str, Any], *, unit: str) -> list[Example]:

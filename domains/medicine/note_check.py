@@ -123,6 +123,10 @@ class NoteCheckTask:
     languages: tuple[str, ...] = ("en",)
     base: str = "note-check"
 
+    def make_base(self, directory: Path) -> None:
+        """Write the features base of this task into a new directory: it knows the rules' verdicts."""
+        make_base(directory)
+
     def examples(self, fields: Mapping[str, Any], *, unit: str) -> list[Example]:
         """One example: the note's decision, or the sentence that is known to be wrong.
 

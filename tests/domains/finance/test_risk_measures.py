@@ -8,10 +8,11 @@ import pytest
 
 from domains.base import load_task
 from domains.evaluation import Bench, Fit, load_measure
-from domains.finance import risk_measures
-from domains.finance.risk_measures import LABELS, make_risk_base, measure, our_category, rules_that_hold
+from domains.finance import risk_text
+from domains.finance.risk_measures import measure, our_category, rules_that_hold
 from domains.finance.risk_rules import load_rules
 from domains.finance.risk_synthetic import RISK_SITES, risk_records
+from domains.finance.risk_text import LABELS, RiskTextTask
 from fedcore.errors import RecordError
 
 
@@ -108,14 +109,14 @@ def test_twins_are_never_both_trained_on_and_scored(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.slow
 def test_training_beats_the_rules_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(risk_measures, "_DIMENSION", 512)
+    monkeypatch.setattr(risk_text, "_DIMENSION", 512)
     scores = measure(bench(policies(60, seed=3), Fit(share=0.6, epsilon=None)))
     assert scores.metrics["risk_macro_f1"] > 0.7 > scores.details["risk_macro_f1_rules_alone"]
 
 
 def test_a_base_is_what_its_labels_make_it(tmp_path: Path) -> None:
-    make_risk_base(tmp_path / "a")
-    make_risk_base(tmp_path / "b")
+    RiskTextTask().make_base(tmp_path / "a")
+    RiskTextTask().make_base(tmp_path / "b")
     files = sorted(p.name for p in (tmp_path / "a").iterdir())
     assert all((tmp_path / "a" / f).read_bytes() == (tmp_path / "b" / f).read_bytes() for f in files)
     assert load_task("finance.risk-text").kind == "classify"
