@@ -5,7 +5,7 @@ the sentence offends: "歧视" stands in attacks and in pleas against them alike
 a task's digest covers them.
 
 >>> sorted(KINDS)[:3]
-['animal', 'contempt', 'crime']
+['address', 'animal', 'contempt']
 >>> "偏见" in KINDS["fairness"]
 True
 """

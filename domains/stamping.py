@@ -9,7 +9,7 @@ for the metadata's field AIGC). A content number is no signature: it shows accid
 >>> value = {"task": "t", "sentences": [], "stamp": {"label": "x", "content": ""}}
 >>> numbered = number(value)
 >>> content_number(numbered) == numbered["stamp"]["content"], short(numbered["stamp"]["content"])[:10]
-(True, '44a3 3ade ')
+(True, '4e68 3971 ')
 """
 
 import base64

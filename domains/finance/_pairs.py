@@ -9,7 +9,7 @@ little budget; what is known beforehand stands in a prior.
 >>> pair_words(text, "Receiving Party shall not solicit some of Disclosing Party's representatives.")
 'about:solicit solicit:no-solicit'
 >>> pair_words("Complaints must be answered within 30 days.", "Complaints must be answered within 15 days.")
-'about:rule alike:4 conflict:deadline'
+'about:rule alike:5 conflict:deadline'
 """
 
 import re

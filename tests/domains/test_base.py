@@ -21,7 +21,7 @@ def test_both_first_tasks_are_installed_and_are_tasks() -> None:
 
 
 def test_an_unknown_task_names_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match=r"'medicine\.nothing' is not known; expected one of finance\.report"):
+    with pytest.raises(ConfigError, match=r"'medicine\.nothing' is not known; expected one of finance\.compliance"):
         load_task("medicine.nothing")
 
 

@@ -137,19 +137,19 @@ def test_a_server_that_is_gone_stops_the_folder_at_once(folder: Path, tmp_path: 
 def test_a_style_decides_the_temperature_unless_one_is_given() -> None:
     @dataclass(frozen=True, kw_only=True)
     class Styled(type(REPORT)):  # type: ignore[misc]
-        styles: Mapping[str, float] = field(default_factory=lambda: {"plain": 0.1, "free": 0.7})
+        styles: Mapping[str, float] = field(default_factory=lambda: {"research": 0.1, "industry": 0.7})
 
     for order, wanted in (
         (Order(), 0.1),
-        (Order(style="free"), 0.7),
-        (Order(style="free", temperature=0.4), 0.4),
+        (Order(style="industry"), 0.7),
+        (Order(style="industry", temperature=0.4), 0.4),
     ):
         echo = Echo()
         made = replace(PLAIN, task=Styled(), order=order, writer=echo)
         _, sheet = made.write(ROWS[0])
         assert echo.temperatures[0] == wanted
-        assert sheet["stamp"]["style"] == (order.style or "plain")
-    with pytest.raises(ConfigError, match="plain, free"):
+        assert sheet["stamp"]["style"] == (order.style or "research")
+    with pytest.raises(ConfigError, match="research, industry"):
         replace(PLAIN, task=Styled(), order=Order(style="loud"))
 
 
@@ -214,11 +214,10 @@ def test_a_task_may_read_its_own_files_and_draw(folder: Path) -> None:
 
 
 def test_two_inputs_of_one_stem_do_not_overwrite_each_other(folder: Path, tmp_path: Path) -> None:
-    sources = (folder / "r0.json", tmp_path / "r0.json")
-    sources[1].write_text(json.dumps(ROWS[1]))
-    both = (sources[0], sources[1].rename(folder / "r0.tbl"))
+    both = (folder / "r0.json", folder / "r0.csv")
+    both[1].write_text("Sales,2024,2023\nRevenue,412,388\n")
     done = batch(PLAIN, both, tmp_path / "out")
-    assert [p.name for p in done.written] == ["r0.json.md", "r0.tbl.md"]
+    assert [p.name for p in done.written] == ["r0.json.md", "r0.csv.md"]
 
 
 def test_an_empty_folder_and_a_missing_input_are_named(tmp_path: Path) -> None:
