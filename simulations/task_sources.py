@@ -3,17 +3,18 @@
 Records are those that the packs generate themselves, never anybody's. Institutions differ as their pack lets them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fedcore.errors import ConfigError
-from simulations.tiny import make_tiny_base
+from simulations.tiny import TinyKind, make_tiny_base
 
 __all__ = ["Source", "source_of"]
 
 Rows = list[dict[str, Any]]
+Records = Callable[[int, int, int], Rows]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +26,7 @@ class Source:
         make_base: Writes the base into a new directory.
     """
 
-    records: Callable[[int, int, int], Rows]
+    records: Records
     make_base: Callable[[Path], None]
 
 
@@ -44,16 +45,69 @@ def _record() -> Source:
     """Visits, on a small random model that an adapter can teach."""
     from domains.medicine import synthetic
 
+    return Source(
+        records=_by_site(synthetic.records, synthetic.SITES, "patient"),
+        make_base=lambda directory: _tiny(directory, "llama_wide"),
+    )
+
+
+def _diagnosis() -> Source:
+    """Findings of three hospitals that see different conditions, on what the book of conditions says."""
+    from domains.base import load_task
+    from domains.medicine import diagnosis_synthetic
+
+    return Source(
+        records=_by_site(diagnosis_synthetic.records, diagnosis_synthetic.SITES, "patient"),
+        make_base=_made_by(load_task("medicine.diagnosis")),
+    )
+
+
+def _risk() -> Source:
+    """Sentences of three kinds of house, on a base that knows nothing."""
+    from domains.features import make_features_base
+    from domains.finance import risk_synthetic
+    from domains.finance.risk_text import LABELS
+
+    return Source(
+        records=_by_site(risk_synthetic.risk_records, risk_synthetic.RISK_SITES, "id"),
+        make_base=lambda directory: make_features_base(directory, labels=LABELS, dimension=1024),
+    )
+
+
+def _compliance() -> Source:
+    """Policies of three houses beside their rules, on a base that expects nothing."""
+    from domains.finance import compliance_synthetic
+    from domains.finance.compliance_base import make_base
+
+    return Source(
+        records=_by_site(compliance_synthetic.compliance_records, compliance_synthetic.SITES, "policy"),
+        make_base=lambda directory: make_base(directory, prior=False),
+    )
+
+
+def _by_site(generate: Callable[[str, int, int], Iterable[dict[str, Any]]], sites: Sequence[str], unit: str) -> Records:
+    """A pack's generator as records by number; institutions beyond its sites repeat their kinds."""
+
     def records(institution: int, units: int, seed: int) -> Rows:
-        site = synthetic.SITES[institution % len(synthetic.SITES)]
-        found = synthetic.records(site, units, seed + 1000 * institution)
-        return [{**row, "unit": f"{institution}-{row['patient']}"} for row in found]
+        found = generate(sites[institution % len(sites)], units, seed + 1000 * institution)
+        return [{**row, "unit": f"{institution}-{row[unit]}"} for row in found]
 
-    return Source(records=records, make_base=lambda directory: _tiny(directory, "llama_wide"))
+    return records
 
 
-def _tiny(directory: Path, kind: Any) -> None:
+def _made_by(task: Any) -> Callable[[Path], None]:
+    """The base that a task makes itself."""
+    make: Callable[[Path], None] = task.make_base
+    return make
+
+
+def _tiny(directory: Path, kind: TinyKind) -> None:
     make_tiny_base(directory, kind)
 
 
-_SOURCES: Mapping[str, Callable[[], Source]] = {"medicine.record": _record}
+_SOURCES: Mapping[str, Callable[[], Source]] = {
+    "medicine.record": _record,
+    "medicine.diagnosis": _diagnosis,
+    "finance.risk-text": _risk,
+    "finance.compliance": _compliance,
+}
