@@ -68,7 +68,7 @@ def test_every_command_shown_exists(page: Path) -> None:
     for group, command in sorted(shown):
         arguments = (
             [group, command]
-            if group in ("server", "node", "release", "model", "bench", "privacy") and command
+            if group in ("server", "node", "release", "model", "bench", "privacy", "domain", "knowledge") and command
             else [group]
         )
         done = subprocess.run(
