@@ -13,7 +13,7 @@ from typing import Any
 
 from domains.evaluation import Recipe
 from fedcore.adapter import AdapterState
-from fedcore.errors import RecordError
+from fedcore.errors import QuorumLost, RecordError
 from fedcore.folding import WidthSettings
 from fedcore.round import Optimiser
 from fedserver.progress import Progress
@@ -70,6 +70,7 @@ def fit(
         stopped: Asked between steps.
     Raises:
         Interrupted: `stopped` said so.
+        QuorumLost: A round was abandoned.
         RecordError: A record lacks "unit" or "site", or cannot be rendered.
     """
     if out is None:
@@ -96,7 +97,9 @@ def fit(
             report(progress.round, progress.rounds)
 
     world = World(run)
-    world.run(report=tell, stopped=stopped)
+    results = world.run(report=tell, stopped=stopped)
+    if results.status != "completed":
+        raise QuorumLost(f"training of {task} was {results.status}", do="see the log for what institutions refused")
     store = Store.open(run.store)
     try:
         return store.checkpoint(world.job)[1]

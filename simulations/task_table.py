@@ -1,13 +1,14 @@
-"""What federation is worth to the institution that it serves worst: each task trained in four ways, by epsilon.
+"""What federation is worth to the institution that is served worst: each task trained in four ways, by epsilon.
 
 - **base**: the base model as it is.
 - **alone**: one institution by itself, at the same epsilon for each of its units.
 - **federated**: all of them, through the sessions, ledgers and sums of a live job.
 - **pooled**: all units in one place, without privacy: what no rule of any institution allows.
 
-Every model is measured on held-out units of every institution. The **worst** institution of a row is the one where
-the federated model's loss is largest; there it stands beside the base, the best of all models trained alone, and
-the pooled one.
+Every model is measured on held-out units of every institution, and stands in the table with the largest of these
+losses: the one of the institution that it serves worst. Of the models trained alone the best by this measure counts.
+An institution's own model may still serve that institution better than any other, where institutions differ: the
+column **own** is the loss, at the institution that the federated model serves worst, of what it trained by itself.
 
 >>> load_table(named("domains")).epsilons
 (1.0, 3.0, 8.0)
@@ -19,7 +20,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from domains.base import load_task
 from domains.evaluation import Recipe
@@ -64,6 +65,7 @@ class Training:
     rank: int = 4
     alpha: float = 8.0
     joint: bool = True
+    optimiser: Literal["adamw", "sgd"] = "adamw"
 
     def recipe(self, base: Path) -> Recipe:
         """The recipe on a base."""
@@ -251,14 +253,15 @@ def _run(
     state: AdapterState | None = None
     if plan.way != "base":
         rows = [r for r in held.trained if plan.institution is None or r["site"] == held.sites[plan.institution]]
-        if plan.way == "pooled":
-            rows = [{**r, "site": "all"} for r in rows]
         training = plan.settings.training if plan.epsilon is None else plan.settings.private
+        recipe = training.recipe(held.base)
+        if plan.way == "pooled":
+            recipe = replace(recipe, least_units=len(rows))  # All sites are merged into one.
         place = out / "runs" / plan.label
         state = fit(
             task=plan.settings.task,
             records=rows,
-            recipe=training.recipe(held.base),
+            recipe=recipe,
             base=held.base,
             epsilon=plan.epsilon,
             seed=seed,
@@ -333,38 +336,39 @@ def _row(task: TaskSettings, epsilon: float | None, found: Mapping[str, Mapping[
     one = _Plan(settings=task, way="federated", epsilon=epsilon)
     federated = found[one.label]
     worst = max(federated, key=lambda site: (federated[site], site))
-    alone = [found[replace(one, way="alone", institution=i).label][worst] for i in range(task.institutions)]
-    base = found[replace(one, way="base", epsilon=None).label][worst]
-    pooled = found[replace(one, way="pooled", epsilon=None).label][worst]
+    alone = [found[replace(one, way="alone", institution=i).label] for i in range(task.institutions)]
+    best_alone = min(max(losses.values()) for losses in alone)
+    base = max(found[replace(one, way="base", epsilon=None).label].values())
+    pooled = max(found[replace(one, way="pooled", epsilon=None).label].values())
     return {
         "task": task.task,
         "epsilon": _NONE if epsilon is None else epsilon,
         "worst": worst,
         "base": base,
-        "alone": min(alone),
-        "alone_own": alone[int(worst.rsplit("-", 1)[1]) - 1],
+        "alone": best_alone,
+        "own": alone[int(worst.rsplit("-", 1)[1]) - 1][worst],
         "federated": federated[worst],
         "pooled": pooled,
         "behind_pooled": (federated[worst] - pooled) / (base - pooled) if base > pooled else None,
         "beats_base": federated[worst] < base,
-        "beats_alone": federated[worst] < min(alone),
+        "beats_alone": federated[worst] < best_alone,
     }
 
 
 def table_text(value: Mapping[str, Any]) -> list[str]:
     """The table as lines of Markdown."""
     lines = [
-        "Mean loss on held-out units of the institution that the federated model serves worst; alone: the best there "
-        f"of all models that one institution trained by itself. One run, seed {value['seed']}, delta "
-        f"{value['delta']:g}.",
+        "Mean loss on held-out units of the institution that each model serves worst; alone: the best of the models "
+        "that one institution trained by itself; own: at the federated model's worst institution, the one that it "
+        f"trained itself. One run, seed {value['seed']}, delta {value['delta']:g}.",
         "",
-        "| task | ε | base | alone | federated | pooled, no privacy | of the pooled gain, missing |",
-        "|---|---:|---:|---:|---:|---:|---:|",
+        "| task | ε | base | alone | federated | pooled, no privacy | of the pooled gain, missing | own |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for r in value["rows"]:
         lines.append(
             f"| {r['task']} | {r['epsilon']} | {r['base']:.3f} | {r['alone']:.3f} | {r['federated']:.3f} | "
-            f"{r['pooled']:.3f} | {_percent(r['behind_pooled'])} |"
+            f"{r['pooled']:.3f} | {_percent(r['behind_pooled'])} | {r['own']:.3f} |"
         )
     return lines
 
