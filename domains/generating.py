@@ -247,7 +247,10 @@ def inputs(path: Path, task: Task) -> tuple[Path, ...]:
 
 
 def fields_of(path: Path, task: Task) -> Mapping[str, Any]:
-    """The task's fields from a file: JSON with them, or with the first of them alone; or what the task reads.
+    """The task's fields from a file, or what the task itself reads.
+
+    A JSON object is taken for the fields where it has the first of them, or none that the task does not know;
+    anything else is the first field itself, such as a FHIR bundle.
 
     Raises:
         RecordError: Missing, too large or not readable; never with content.
@@ -263,8 +266,9 @@ def fields_of(path: Path, task: Task) -> Mapping[str, Any]:
         # The parser's message quotes nothing but a position; the cause would hold the whole document.
         line = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         raise RecordError(f"{path} is not JSON{line}", do="correct the file") from None
-    first = task.fields[0]
-    return value if isinstance(value, dict) and first in value else {first: value}
+    first, known = task.fields[0], {*task.fields, *task.optional}
+    is_fields = isinstance(value, dict) and (first in value or (value and value.keys() <= known))
+    return value if is_fields else {first: value}
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -225,3 +225,11 @@ def test_an_empty_folder_and_a_missing_input_are_named(tmp_path: Path) -> None:
         inputs(tmp_path, REPORT)
     with pytest.raises(RecordError, match="cannot be read"):
         fields_of(tmp_path / "none.json", REPORT)
+
+
+def test_fields_without_the_first_are_fields_and_a_resource_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps({"text": "We are not liable.", "lang": "en"}))
+    assert set(fields_of(path, load_task("finance.risk"))) == {"text", "lang"}
+    path.write_text(json.dumps({"resourceType": "Observation", "note": [{"text": "x"}]}))
+    assert set(fields_of(path, load_task("medicine.record"))) == {"bundle"}
