@@ -27,6 +27,7 @@ from domains.medicine._targets import Lifted, faithful
 from domains.medicine._values import Speech
 from domains.medicine._words import VOCABULARY, VOCABULARY_ZH
 from domains.medicine.fhir import Resource, bundle_of, check, check_resource, resources, validate
+from domains.medicine.identities import without_identities
 from domains.medicine.visit import Visit, visits
 from fedcore.errors import RecordError
 
@@ -63,7 +64,7 @@ class RecordTask:
     version: str = "2"
     kind: Literal["generate", "classify"] = "generate"
     fields: tuple[str, ...] = ("bundle", "note")
-    optional: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ("lang", "sections", "deidentify")
     summary: str = "FHIR R4 bundle or resource -> clinical note, SOAP by default"
     languages: tuple[Language, ...] = _LANGUAGES
     base: str = "smollm2-135m"
@@ -76,6 +77,7 @@ class RecordTask:
             NotFhirR4: The bundle fails the structural check.
             RecordError: There is no note, neither as a field nor within the bundle.
         """
+        fields = _clean(fields)
         value, lang = _bundle(fields), _lang(fields)
         note = fields.get("note")
         if note is not None and not isinstance(note, str):
@@ -107,6 +109,7 @@ class RecordTask:
             NotFhirR4: It is not FHIR R4.
             RecordError: `lang` or `sections` is none that this task knows, or there are several patients.
         """
+        fields = _clean(fields)
         value, lang = _bundle(fields), _lang(fields)
         layout(fields.get("sections"), lang)
         validate(value)
@@ -152,6 +155,20 @@ class RecordTask:
             extra=extra,
             lang=source.lang,
         )
+
+
+def _clean(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The fields as they are, or without identifiers where `deidentify` is true; days go too.
+
+    Raises:
+        RecordError: `deidentify` is neither true nor false.
+    """
+    wanted = fields.get("deidentify", False)
+    if not isinstance(wanted, bool):
+        raise RecordError("the field 'deidentify' is wrong", expected="true or false", got=type(wanted).__name__)
+    if not wanted or "bundle" not in fields:
+        return fields
+    return without_identities(fields, lang=_lang(fields))[0]
 
 
 def _bundle(fields: Mapping[str, Any]) -> Resource:

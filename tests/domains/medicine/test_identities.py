@@ -11,6 +11,8 @@ from domains.medicine.fhir import resources, validate
 from domains.medicine.identities import deidentify_bundle, identities_of, without_identities
 from domains.medicine.record import RecordTask
 from domains.medicine.synthetic import records
+from domains.pipeline import Settings, generate
+from fedcore.errors import RecordError
 
 NOTE = (
     "Birgitta Haverstock (born 1961-05-03) lives at 14 Quarry Lane, Millbrook. MRN 77-4411. Call 020 7946 0011. "
@@ -188,3 +190,21 @@ def test_training_examples_of_a_clean_record_hold_no_name() -> None:
         assert person["family"] not in example.target + example.prompt
         assert person["given"][0] not in example.target + example.prompt
         assert example.target.strip()
+
+
+def test_a_record_that_is_to_be_clean_is_written_and_trained_without_names() -> None:
+    task = RecordTask()
+    for row in records("northfield", 8, seed=2):
+        person = row["bundle"]["entry"][0]["resource"]["name"][0]
+        name = {person["family"], *person["given"]}
+        note = f"{person['given'][0]} {person['family']} came. {row['note']}"
+        fields = {"bundle": row["bundle"], "note": note, "deidentify": True}
+        (example,) = task.examples(fields, unit="u")
+        document = generate(task, task.read(fields), None, Settings())
+        said = example.prompt + example.target + document.text
+        assert not any(part in said for part in name)
+        plain_text = generate(task, task.read({**fields, "deidentify": False}), None, Settings()).text
+        assert len(document.sentences) >= 2
+        assert document.text != plain_text  # The day of the visit is gone.
+    with pytest.raises(RecordError, match="deidentify"):
+        task.read({"bundle": row["bundle"], "deidentify": "yes"})
