@@ -145,7 +145,8 @@ class Broken:
 @pytest.mark.parametrize("kind", ["none", "not finite", "repeated", "one layer", "halved", "94 %"])
 @pytest.mark.parametrize("name", ["all in", "sampled", "adaptive"])
 def test_noise_that_is_not_the_plan_s_is_refused(kind: str, name: str) -> None:
-    with pytest.raises(PrivacyError, match=r"noise|not finite"):
+    # Noise that repeats may also look like a sum that moves too far, whichever is found first.
+    with pytest.raises(PrivacyError, match=r"noise|not finite|more than the clip norm"):
         audit_step(PLANS[name], steps=1, noise=Broken(kind))
 
 
