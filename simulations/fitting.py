@@ -4,7 +4,6 @@ Reached through the entry point "concordat.fitters", so that `concordat domain e
 same sessions, ledgers and coordinator as a live job. What it trains is not published and has no release.
 """
 
-import dataclasses
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -156,11 +155,11 @@ def scenario_of(
         secure_sums=SecureSumSettings(threshold=len(sites) - 1, colluders=1) if masked else None,
         widths=WidthSettings(up="float32", down="float32"),
     )
-    return scenario.without_noise() if epsilon is None else dataclasses.replace(scenario.with_epsilon(epsilon))
+    return scenario.without_noise() if epsilon is None else scenario.with_epsilon(epsilon)
 
 
 def _write(records: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """One line a record; where the file is there already, it must say the same."""
+    """One line a record; a run that was made from other records refuses them."""
     for position, record in enumerate(records, start=1):
         if not {"unit", "site"} <= record.keys():
             raise RecordError(f"record {position} lacks a unit or a site", expected='"unit" and "site"')

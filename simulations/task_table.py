@@ -10,6 +10,7 @@ losses: the one of the institution that it serves worst. Of the models trained a
 An institution's own model may still serve that institution better than any other, where institutions differ: the
 column **own** is the loss, at the institution that the federated model serves worst, of what it trained by itself.
 
+>>> from simulations.scenario import named
 >>> load_table(named("domains")).epsilons
 (1.0, 3.0, 8.0)
 """
@@ -30,7 +31,6 @@ from fedcore.adapter import AdapterState
 from fedcore.errors import ConfigError, Interrupted
 from simulations import results as files
 from simulations.fitting import fit
-from simulations.scenario import named
 from simulations.task_sources import Source, source_of
 
 __all__ = [
@@ -40,7 +40,6 @@ __all__ = [
     "Training",
     "is_table",
     "load_table",
-    "named",
     "run_table",
     "table_text",
 ]
