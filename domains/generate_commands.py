@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,6 +29,7 @@ from domains.generating import Batch, Generator, Order, batch, fields_of, inputs
 from domains.pipeline import Document, WritesText
 from domains.release_commands import KeyOption, load_release
 from domains.stamping import ModelUsed
+from domains.structured import AsksBase, AsksServer
 from fedcore.adapter import AdapterState
 from fedcore.cli import console, example, report
 from fedcore.errors import BaseMismatch, ConfigError, Interrupted, RecordError
@@ -71,7 +73,8 @@ def generate_command(
     seed: Annotated[int, typer.Option(min=0, help="Decides the samples.")] = 0,
     max_new_tokens: Annotated[int, typer.Option(min=1, max=1024, help="Most tokens that the model writes.")] = 96,
     server: Annotated[
-        str | None, typer.Option("--server", metavar="URL", help="An OpenAI-compatible server writes instead.")
+        str | None,
+        typer.Option("--server", metavar="URL", help="An OpenAI-compatible server writes, or is asked, instead."),
     ] = None,
     server_model: Annotated[str | None, typer.Option("--model", metavar="NAME", help="The server's model.")] = None,
     server_key: Annotated[
@@ -86,6 +89,10 @@ def generate_command(
     filter_release: Annotated[
         Path | None,
         typer.Option("--filter-release", metavar="DIR", help="A release of safety.filter, after the keywords."),
+    ] = None,
+    encoder: Annotated[
+        Path | None,
+        typer.Option("--encoder", metavar="DIR", help="A sentence encoder that finds clauses beside BM25."),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE|DIR", help="For a folder, a directory.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
@@ -104,8 +111,10 @@ def generate_command(
         max_new_tokens=max_new_tokens,
         form=chosen or "md",
     )
-    if task.kind == "classify" and (server is not None or watermark is not None):
+    if task.kind == "classify" and (watermark is not None or (server is not None and not hasattr(task, "ask"))):
         raise ConfigError(f"no model writes for the task {task.name}", do="leave out --server and --watermark")
+    if encoder is not None and not traits(task).knowledge:
+        raise ConfigError(f"the task {task.name} consults no knowledge base", do="leave out --encoder")
     if server is not None and (manifest is not None or base_name is not None or server_model is None):
         raise ConfigError("--server needs --model, and takes neither --release nor --base", do="leave one out")
     if watermark is not None and (server is not None or base_name == _NO_BASE):
@@ -122,6 +131,10 @@ def generate_command(
         task.read({**fields, "lang": order.lang, "style": order.style_for(task)} | _consulted(plain))
     if filter_release is not None:
         plain = replace(plain, filter=_filter(filter_release, key))
+    if encoder is not None:
+        from domains.language import load_encoder  # Imports torch.
+
+        plain = replace(plain, embeds=load_encoder(encoder))
     if server is not None and server_model is not None:
         generator = _from_server(plain, server, server_model, server_key, insecure=insecure)
     elif base_name == _NO_BASE:
@@ -219,6 +232,8 @@ def _from_base(
         if state is not None:
             adapted = base.adapt(state.schema, ())
             adapted.load(state)
+    if plain.task.kind == "classify" and hasattr(plain.task, "ask"):
+        return replace(plain, asks=AsksBase(base, adapted), model=used, manifest=manifest)
     writer: WritesText = Writer(base, adapted)
     if key is not None:
         from domains.watermark import Marked
@@ -233,8 +248,11 @@ def _from_server(plain: Generator, url: str, model: str, key: Path | None, *, in
     """A model that another machine runs."""
     from domains.server_writer import ServerWriter
 
-    writer = ServerWriter(url, model, key_file=key, allow_plain_http=insecure)
-    return replace(plain, writer=writer, model=ModelUsed(kind="server", name=model))
+    connect = partial(ServerWriter, url, model, key_file=key, allow_plain_http=insecure)
+    writer, used = connect(), ModelUsed(kind="server", name=model)
+    if plain.task.kind == "classify":
+        return replace(plain, asks=AsksServer(lambda schema: connect(schema=schema)), model=used)
+    return replace(plain, writer=writer, model=used)
 
 
 def _filter(directory: Path, key: str | None) -> Filter:

@@ -22,11 +22,13 @@ from typing import Any
 from domains import formats
 from domains.base import Language, Task, load_task, task_digest, task_names, traits
 from domains.classifying import Judge
-from domains.filter import Filter, guarded
+from domains.dense import Embeds
+from domains.filter import Filter, guarded, strings
 from domains.formats import Format
 from domains.pipeline import Document, Settings, WritesText
 from domains.pipeline import generate as write_document
 from domains.stamping import ModelUsed, sheet, stamp
+from domains.structured import Asks
 from fedcore import canonical
 from fedcore.errors import ConcordatError, ConfigError, LinkError, RecordError, StorageError, TrustError
 from fedcore.manifest import ReleaseManifest
@@ -82,15 +84,21 @@ class Generator:
     writer: WritesText | None
     model: ModelUsed
     judge: Judge | None = None
+    asks: Asks | None = None
+    """A model that is asked for its opinion, by a task that asks for one."""
     manifest: ReleaseManifest | None = None
     filter: Filter = field(default_factory=Filter)
     knowledge: Mapping[str, Any] = field(default_factory=dict)
     """Name -> knowledge base, with a `digest`."""
+    embeds: Embeds | None = None
+    """Finds clauses by meaning, beside their words."""
 
     def __post_init__(self) -> None:
         self.order.style_for(self.task)
         if self.task.kind == "classify" and self.writer is not None:
             raise ConfigError(f"the task {self.task.name} is judged by a classifier", do="leave out --server")
+        if self.asks is not None and not hasattr(self.task, "ask"):
+            raise ConfigError(f"the task {self.task.name} asks no model for its opinion", do="leave out the model")
         if self.order.lang not in traits(self.task).languages:
             raise ConfigError(
                 f"the task {self.task.name} does not write {self.order.lang!r}",
@@ -109,7 +117,7 @@ class Generator:
                 "room": order.max_new_tokens,
                 "form": order.form,
                 "model": [self.model.kind, self.model.name, self.model.digest, self.model.watermark],
-                "also": dict(self.model.also),
+                "also": self._also(),
                 "release": None if self.manifest is None else self.manifest.digest,
                 "filter": self.filter.version,
                 "knowledge": self._versions(),
@@ -129,10 +137,14 @@ class Generator:
         style = self.order.style_for(self.task)
         more: dict[str, Any] = {"lang": self.order.lang, "style": style}
         if traits(self.task).knowledge:
-            more["knowledge"] = self.knowledge
+            more |= {"knowledge": self.knowledge, "embeds": self.embeds}
         source = self.task.read({**fields, **more})
         if self.judge is not None and hasattr(self.task, "judge"):
             source = self.task.judge(source, self.judge)
+        # A text that tries to give orders is not shown to a model that is asked about it.
+        unasked = self.asks is not None and any(self.filter.examine(t).blocked for t in strings(fields))
+        if self.asks is not None and not unasked and hasattr(self.task, "ask"):
+            source = self.task.ask(source, self.asks)
         if not self.task.skeleton(source).statements:
             raise RecordError(
                 f"the task {self.task.name} has nothing to say about an input", do="give an input that holds something"
@@ -147,6 +159,7 @@ class Generator:
             return write_document(self.task, source, writer, settings)
 
         document, filtered = guarded(self.filter, fields, self.writer, write)
+        filtered = replace(filtered, withheld=filtered.withheld or unasked)
         where = stamp(
             self.task,
             self._told(document),
@@ -168,10 +181,15 @@ class Generator:
 
     def _told(self, document: Document) -> ModelUsed:
         """The model, with what its writer says of a watermark in the document."""
+        told = replace(self.model, also=self._also())
         described = getattr(self.writer, "described", None)
         if described is None:
-            return self.model
-        return replace(self.model, watermark=described([s.text for s in document.sentences if s.source == "model"]))
+            return told
+        return replace(told, watermark=described([s.text for s in document.sentences if s.source == "model"]))
+
+    def _also(self) -> dict[str, str]:
+        """What a document depends on beside the model that wrote."""
+        return {**self.model.also, **({"encoder": self.embeds.name} if self.embeds is not None else {})}
 
     def _versions(self) -> dict[str, str]:
         return {name: str(base.digest) for name, base in sorted(self.knowledge.items())}

@@ -15,7 +15,7 @@ fedcore.errors.ConfigError: a schema for answers is not bounded; expected a "max
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Protocol, final
 
 from domains.pipeline import WritesText
 from fedcore.errors import ConfigError, ModelError
@@ -23,14 +23,22 @@ from fedcore.errors import ConfigError, ModelError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from domains.language import Base
+    from domains.language import Adapted, Base
 
-__all__ = ["Obeys", "ask", "longest"]
+__all__ = ["Asks", "AsksBase", "AsksServer", "Obeys", "ask", "longest"]
 
 _ESCAPED = 12
 """Most bytes of one character in a JSON string: two escapes of six."""
 _SPACE = 1
 """After a colon or a comma."""
+
+
+class Asks(Protocol):
+    """Whatever answers questions in the form that they ask for."""
+
+    def ask(self, prompts: Sequence[str], schema: Mapping[str, Any]) -> list[Any]:
+        """A value that obeys the schema for each prompt, the likeliest one."""
+        ...
 
 
 def longest(schema: Mapping[str, Any]) -> int:
@@ -157,3 +165,50 @@ def ask(
                 "the model's answer is not of the agreed form", do="use a server that holds to response_format"
             ) from None
     return out
+
+
+@final
+class AsksBase:
+    """Questions to a causal base on this machine, with or without its adapter.
+
+    Args:
+        base: A causal language model.
+        adapted: Its adapter, or None.
+    """
+
+    def __init__(self, base: "Base", adapted: "Adapted | None" = None) -> None:
+        self._base, self._adapted = base, adapted
+
+    def ask(self, prompts: Sequence[str], schema: Mapping[str, Any]) -> list[Any]:
+        """As `Asks.ask`.
+
+        Raises:
+            ConfigError, ModelError: As for `Obeys`; or a prompt is longer than the model can read.
+        """
+        from domains.language import Writer
+
+        shape = Obeys(self._base, schema)
+        writer = Writer(self._base, self._adapted, (shape,))
+        # One at a time: what a document says must not depend on what is asked beside it.
+        return [ask(writer, [p], max_new_tokens=shape.longest + 1)[0] for p in prompts]
+
+
+@final
+class AsksServer:
+    """Questions to an OpenAI-compatible server that holds to schemas.
+
+    Args:
+        connect: Makes a `domains.server_writer.ServerWriter` with a schema.
+    """
+
+    def __init__(self, connect: Callable[[dict[str, Any]], WritesText]) -> None:
+        self._connect = connect
+
+    def ask(self, prompts: Sequence[str], schema: Mapping[str, Any]) -> list[Any]:
+        """As `Asks.ask`.
+
+        Raises:
+            ConfigError: The schema is not bounded.
+            LinkError, ModelError: As for `ServerWriter.write`; or an answer is not of the agreed form.
+        """
+        return ask(self._connect(dict(schema)), prompts, max_new_tokens=longest(schema) + 1)

@@ -42,12 +42,18 @@ _PHRASES: Mapping[Lang, Mapping[str, str]] = {
         "clear": "No conflict found:",
         "silent": "Not specified: no rule that was consulted speaks of",
         "lacks": "The text does not say this.",
+        "contradicts": "A model that was asked sees a contradiction.",
+        "agrees": "A model that was asked sees no contradiction.",
+        "neither": "A model that was asked sees no connection.",
     },
     "zh": {
         "none": "未发现冲突：文本中没有发现与规则相抵触的内容。",
         "clear": "未发现冲突：",
         "silent": "未作规定：所查规则均未涉及",
         "lacks": "文本未写明该义务。",
+        "contradicts": "经询问，模型认为二者矛盾。",
+        "agrees": "经询问，模型认为二者并不矛盾。",
+        "neither": "经询问，模型认为二者没有关联。",
     },
 }  # fmt: skip
 """What is denied stands as a whole, so that no other denial passes."""
@@ -129,6 +135,8 @@ def _statement(f: Finding, lang: Lang) -> Statement:
             if lang == "en"
             else f"分类器给出的矛盾概率为{f.probability:.3f}。"
         )
+    if f.opinion:
+        text += f" {phrase(f.opinion)}" if lang == "en" else phrase(f.opinion)
     return Statement(rule=rule, text=text, facts=tuple(facts), section=_section(f.verdict, lang))
 
 

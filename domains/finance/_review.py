@@ -19,16 +19,21 @@ from functools import cached_property
 from typing import Any, Literal
 
 from domains.base import Sensitive
+from domains.dense import Embeds, NgramVectors
 from domains.finance._clause_words import PARTIES
 from domains.finance._clauses import Norm, norms, parties_of
 from domains.finance._conflicts import RELATED, Kind, compare, features, missing, similarity
 from domains.knowledge import KnowledgeBase
+from domains.retrieval import is_chinese
 
-__all__ = ["Body", "Finding", "Verdict"]
+__all__ = ["Body", "Finding", "Opinion", "Verdict"]
 
 Verdict = Literal["conflict", "no conflict found", "not specified", "duplicate"]
 
+Opinion = Literal["", "contradicts", "agrees", "neither"]
+
 _CANDIDATES = 6
+"""Clauses that are consulted for each passage, of those that words find and again of those that vectors find."""
 _SMALL = 200
 """A body of so few clauses names its parties rarely."""
 _WORDED = 0.5
@@ -61,6 +66,8 @@ class Finding(Sensitive):
     """The second clause, where two clauses are held against each other; `quote` is its."""
     probability: float | None = None
     """Of a contradiction, by the classifier, where one was at hand."""
+    opinion: Opinion = ""
+    """What a model that was asked sees; it decides nothing."""
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON value."""
@@ -73,6 +80,7 @@ class Finding(Sensitive):
             "confidence": self.confidence,
             "similarity": self.similarity,
             "probability": self.probability,
+            "opinion": self.opinion,
         }
 
 
@@ -95,10 +103,16 @@ class _Match:
 
 
 class Body:
-    """A knowledge base read as norms; a clause is read once, when it is first consulted."""
+    """A knowledge base read as norms; a clause is read once, when it is first consulted.
 
-    def __init__(self, base: KnowledgeBase) -> None:
+    Args:
+        base: The rules.
+        embeds: Finds clauses by meaning beside BM25; for Chinese rules character n-grams do where none is given.
+    """
+
+    def __init__(self, base: KnowledgeBase, embeds: Embeds | None = None) -> None:
         self.base = base
+        self._embeds = embeds or (NgramVectors() if is_chinese(base.clauses[0].text) else None)
         self._read: dict[int, list[_Read]] = {}
 
     @cached_property
@@ -179,10 +193,13 @@ class Body:
         return min(equal, key=lambda m: len(compare(self._clause(m.clause)[m.sentence].norm, passage.norm, m.alike)))
 
     def _candidates(self, text: str, read: list[_Read], without: frozenset[str]) -> list[int]:
-        index = self.base.index()
+        index = self.base.index(self._embeds)
+        queries = [text[:2000], *(r.norm.segment.text[:2000] for r in read if r.words.total() >= 3)]
+        rankings = [index.lexical(query) for query in queries]
+        if self._embeds is not None:
+            rankings += list(self._embeds.embed(queries) @ index.vectors.T)
         found: dict[int, None] = {}
-        for query in (text, *(r.norm.segment.text for r in read if r.words.total() >= 3)):
-            scores = index.lexical(query[:2000])
+        for scores in rankings:
             for i in scores.argsort()[::-1][:_CANDIDATES]:
                 if scores[i] > 0 and self.base.clauses[int(i)].id not in without:
                     found[int(i)] = None

@@ -18,7 +18,7 @@ Conflict, looser deadline: clause 3.1 says "Complaints must be answered within 1
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from domains._clause_files import clauses_of_text
 from domains.base import Example, Sensitive, Skeleton
@@ -26,13 +26,22 @@ from domains.classifying import Judge, softmax
 from domains.finance._compliance_wording import statements, vocabulary
 from domains.finance._cross import cross
 from domains.finance._pairs import LABELS, pair_words
-from domains.finance._review import Body, Finding
+from domains.finance._review import Body, Finding, Opinion
 from domains.knowledge import Clause, KnowledgeBase
 from domains.retrieval import is_chinese
-from fedcore.errors import ConfigError, RecordError
+from domains.structured import Asks
+from fedcore.errors import ConfigError, ModelError, RecordError
 
 __all__ = ["ComplianceTask", "Pair", "Review"]
 
+_RELATIONS = ("contradicts", "agrees", "neither")
+_ANSWER = {
+    "type": "object",
+    "properties": {"relation": {"enum": list(_RELATIONS)}},
+    "required": ["relation"],
+    "additionalProperties": False,
+}
+"""The form of a model's answer about two quotes."""
 _SURE = 0.9
 """From this probability on, the classifier's contradiction is a finding where the rules found none."""
 
@@ -110,7 +119,7 @@ class ComplianceTask:
         text = fields.get("text") or ""
         if not isinstance(text, str):
             raise RecordError("the field 'text' is wrong", expected="text", got=type(text).__name__)
-        bodies = [Body(base) for base in _bases(fields)]
+        bodies = [Body(base, fields.get("embeds")) for base in _bases(fields)]
         if text.strip():
             findings = tuple(f for body in bodies for f in body.review(text))
             findings = findings if len(bodies) < 2 else _merged(findings)
@@ -149,6 +158,21 @@ class ComplianceTask:
                 )
         return replace(source, findings=tuple(findings))
 
+    def ask(self, source: Pair | Review, asks: Asks) -> Pair | Review:
+        """Add a model's opinion to every finding that has both quotes. It stands beside the verdict and changes none.
+
+        Raises:
+            ConcordatError: As for `Asks.ask`.
+        """
+        if isinstance(source, Pair):
+            return source
+        both = [i for i, f in enumerate(source.findings) if f.quote and f.clause_quote]
+        said = asks.ask([_question(source.findings[i], source.lang) for i in both], _ANSWER) if both else []
+        findings = list(source.findings)
+        for i, answer in zip(both, said, strict=True):
+            findings[i] = replace(findings[i], opinion=_opinion(answer))
+        return replace(source, findings=tuple(findings))
+
     def skeleton(self, source: Pair | Review) -> Skeleton:
         """A statement for each finding, conflicts first.
 
@@ -162,6 +186,29 @@ class ComplianceTask:
             vocabulary=vocabulary(source.lang),
             lang=source.lang,
         )
+
+
+def _question(finding: Finding, lang: Literal["en", "zh"]) -> str:
+    """What a model is asked about two quotes."""
+    rule, text = " ".join(finding.clause_quote.split()), " ".join(finding.quote.split())
+    if lang == "zh":
+        return f"条款：{rule}\n文本：{text}\n文本与条款矛盾（contradicts）、一致（agrees）还是无关（neither）？\n回答："
+    return (
+        f"Clause: {rule}\nText: {text}\n"
+        "Does the text contradict the clause (contradicts), agree with it (agrees), or neither?\nAnswer:"
+    )
+
+
+def _opinion(answer: Any) -> Opinion:
+    """The opinion in an answer; a server may not have held to the form.
+
+    Raises:
+        ModelError: It is of another form.
+    """
+    value = answer.get("relation") if isinstance(answer, Mapping) else None
+    if value not in _RELATIONS:
+        raise ModelError("the model's answer is not of the agreed form", do="use a server that holds to schemas")
+    return cast("Opinion", value)
 
 
 def _pair(fields: Mapping[str, Any]) -> Pair:

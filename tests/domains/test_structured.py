@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domains.language import Base, Writer, set_threads
-from domains.structured import Obeys, ask, longest
+from domains.structured import AsksBase, AsksServer, Obeys, ask, longest
 from fedcore.errors import ConfigError, ModelError
 from simulations.tiny import make_tiny_base
 
@@ -52,6 +52,31 @@ def test_every_answer_of_a_random_model_parses_and_obeys(base: Base) -> None:
             assert set(value["also"]) <= {1, 2}
             seen.add(value["level"])
     assert len(seen) > 1
+
+
+def test_a_base_answers_each_question_as_if_it_were_alone(base: Base) -> None:
+    prompts = ["", "Note: ", "Level? " * 5]
+    together = AsksBase(base).ask(prompts, SCHEMA)
+    assert together == [AsksBase(base).ask([p], SCHEMA)[0] for p in prompts]
+    assert all(set(value) == set(SCHEMA["required"]) for value in together)
+
+
+def test_a_server_is_given_the_schema_with_every_question() -> None:
+    given: list[Any] = []
+
+    class Answers:
+        def write(self, prompts: Sequence[str], *, max_new_tokens: int, **_: Any) -> list[str]:
+            given.append(max_new_tokens)
+            return ["true"] * len(prompts)
+
+    def connect(schema: dict[str, Any]) -> Answers:
+        given.append(schema)
+        return Answers()
+
+    assert AsksServer(connect).ask(["a", "b"], {"type": "boolean"}) == [True, True]
+    assert given == [{"type": "boolean"}, 6]
+    with pytest.raises(ConfigError, match="not bounded"):
+        AsksServer(connect).ask(["a"], {"type": "string"})
 
 
 def test_unshaped_the_same_model_obeys_nothing(base: Base) -> None:

@@ -1,6 +1,7 @@
 """The task: training pairs, reviews with rules or knowledge bases, a classifier's word, a document of quotes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from domains.finance.compliance import ComplianceTask, Pair, Review
 from domains.finance.compliance_synthetic import SITES, compliance_records, public_examples
 from domains.knowledge import Clause, KnowledgeStore
 from domains.pipeline import Settings, generate
-from fedcore.errors import ConfigError, RecordError
+from domains.structured import longest
+from fedcore.errors import ConfigError, ModelError, RecordError
 
 TASK = ComplianceTask()
 RULES = [
@@ -107,6 +109,47 @@ def test_a_classifier_adds_its_probability_and_objects_only_when_sure() -> None:
     fact = [f for s in TASK.skeleton(sure).statements for f in s.facts if f.derivation]
     assert [f.kind for f in fact] == ["number"]
     assert "1.000" in generate(TASK, sure, None, Settings()).text
+
+
+class Opining:
+    """A model that gives one answer, and keeps what it was asked."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer, self.prompts = answer, list[str]()
+
+    def ask(self, prompts: Sequence[str], schema: Mapping[str, Any]) -> list[Any]:
+        assert longest(schema) < 64
+        self.prompts += prompts
+        return [self.answer] * len(prompts)
+
+
+@pytest.mark.parametrize("relation", ["contradicts", "agrees", "neither"])
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_a_model_that_is_asked_gives_an_opinion_and_changes_no_verdict(relation: str, lang: str) -> None:
+    zh = {"text": "投诉应当在三十日内答复。", "rules": [{"id": "第三条", "text": "投诉应当在十五日内答复。"}]}
+    source = TASK.read({"text": TEXT, "rules": RULES} if lang == "en" else zh)
+    model = Opining({"relation": relation})
+    told = TASK.ask(source, model)
+    assert isinstance(source, Review)
+    assert isinstance(told, Review)
+    assert [replace(f, opinion="") for f in told.findings] == list(source.findings)
+    both = [f for f in told.findings if f.quote and f.clause_quote]
+    assert both
+    assert len(model.prompts) == len(both)
+    assert {f.opinion for f in both} == {relation}
+    assert both[0].quote in model.prompts[0]
+    assert both[0].clause_quote in model.prompts[0]
+    before, after = (generate(TASK, s, None, Settings()) for s in (source, told))
+    assert [s.rule for s in before.sentences] <= [s.rule for s in after.sentences]
+    assert ("A model that was asked" in after.text) == (lang == "en")
+    assert ("经询问" in after.text) == (lang == "zh")
+
+
+@pytest.mark.parametrize("answer", [{"relation": "maybe"}, {"relation": ["agrees"]}, {}, [], "agrees", None])
+def test_an_opinion_of_another_form_is_refused(answer: Any) -> None:
+    source = TASK.read({"text": TEXT, "rules": RULES})
+    with pytest.raises(ModelError, match="agreed form"):
+        TASK.ask(source, Opining(answer))
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,11 @@
 """A review quotes both sides word for word, says what no rule speaks of, and names what is missing."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
+from domains.dense import FloatArray
 from domains.finance._cross import cross
 from domains.finance._review import Body
 from domains.finance.compliance_synthetic import policy, regulation
@@ -74,3 +78,28 @@ def test_clauses_between_bodies_are_held_against_each_other() -> None:
     )
     renamed = Body(replace(theirs.base, clauses=(replace(theirs.base.clauses[0], id="B"),)))
     assert [(f.verdict, f.clause_id, f.other_id) for f in cross([ours, renamed])] == [("conflict", "B", "1")]
+
+
+class Meaning:
+    """An encoder to which one clause is all that matters."""
+
+    name, dimension = "meaning", 2
+
+    def embed(self, texts: Sequence[str]) -> FloatArray:
+        rows = [[1.0, 0.0] if "ledger" in t or len(t) < 80 else [0.0, 1.0] for t in texts]
+        return np.array(rows, dtype=np.float32)
+
+
+def test_vectors_bring_in_a_clause_that_words_alone_pass_over() -> None:
+    text = "Complaints must be answered by the bank within 30 days."
+    around = " ".join(f"The ledger of desk {i} must be closed by its clerk every evening." for i in range(60))
+    long = Clause(id="long", text=f"{around} Complaints must be answered by the bank within 15 days.")
+    echo = "Complaints answered, bank, 30 days: of complaints answered by the bank within 30 days. " * 2
+    short = [Clause(id=f"s{i}", text=echo) for i in range(9)]
+    rules = KnowledgeBase(name="rules", clauses=(*short, long))
+
+    def found(embeds: Meaning | None) -> set[tuple[str, str]]:
+        return {(f.clause_id, f.kind) for f in Body(rules, embeds).review(text) if f.quote and f.kind}
+
+    assert ("long", "looser deadline") not in found(None)
+    assert ("long", "looser deadline") in found(Meaning())
