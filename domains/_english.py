@@ -21,6 +21,12 @@ _THAN = re.compile(r"\b(?:from|against|versus|vs|compared (?:with|to)|than|over|
 _BREAK = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9(\"'])")
 _SHORT = re.compile(r"\b(?:Dr|Mr|Mrs|Ms|St|No|vs|approx|e\.g|i\.e|Inc|Co|Corp|Ltd)\.$")
 _NEVER = re.compile(r"(?!)")
+_LEVEL = re.compile(r"\b(?:to|at)\s*$", re.IGNORECASE)
+_MOVED = re.compile(
+    r"(?<![\w-])(?:rose|ris(?:e|es|ing)|increas(?:e|ed|es|ing)|gr(?:ew|ow|ows|owing|owth)|climbed|gained|fell"
+    r"|fall(?:s|ing)?|decreas(?:e|ed|es|ing)|declin(?:e|ed|es|ing)|dropped|up|down)(?:\s+(?:by|of))?\s*$",
+    re.IGNORECASE,
+)
 
 
 def _phrases(phrases: Iterable[str]) -> re.Pattern[str]:
@@ -82,6 +88,7 @@ ENGLISH = Orthography(
     leftovers=_leftovers,
     role=_role,
     compared=_THAN,
-    level=_NEVER,
+    level=_LEVEL,
+    moved=_MOVED,
     year_first=False,
 )

@@ -68,6 +68,9 @@ _LATIN = re.compile(r"[^\W\d_\u3400-\u9fff\uf900-\ufaff々〇]+(?:'[A-Za-z]+)?")
 _LIST = re.compile(r"、|，|和|及|与|或|以及")
 _COMPARED = re.compile(r"(?:由|从|自|较|比|相比|对比|(?:上年|去年|上期|上一年|前一年|上季度|同期)的?)(?:为|是)?$")
 _LEVEL = re.compile(r"[增升涨高长加降少低滑落跌减](?:至|到|为|达到)$")
+_MOVED = re.compile(
+    r"(?:上[升涨调]|增[长加幅]|提高|升高|涨幅|回升|攀升|下[降滑跌调]|减少|降[低幅]|回落|跌幅|缩减)了?约?$"
+)
 
 
 def joined(left: str, right: str) -> str:
@@ -205,5 +208,6 @@ HAN = Orthography(
     role=_role,
     compared=_COMPARED,
     level=_LEVEL,
+    moved=_MOVED,
     year_first=True,
 )

@@ -45,5 +45,7 @@ class Orthography:
     """Stands directly before a figure that belongs to another year than the sentence's."""
     level: re.Pattern[str]
     """Stands directly before a figure that is a level, and so no change."""
+    moved: re.Pattern[str]
+    """Stands directly before a figure that is a change, and so no level."""
     year_first: bool
     """Whether a figure's own year stands before it rather than after it."""

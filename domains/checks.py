@@ -292,9 +292,9 @@ class _Reading:
         return compared or fact.when == self._checker._latest
 
     def _sense(self, fact: Fact, figure: Figure) -> bool:
-        """Whether the nearest word of direction says which way the figure went."""
+        """Whether the nearest word of direction says which way the figure went; a level went no way."""
         if fact.sense not in SENSES:
-            return True
+            return not self._language.moved.search(self._rest[: figure.start])
         if self._language.level.search(self._text[: figure.start]):
             return False
         found = self._language.directions(self._rest)

@@ -185,6 +185,32 @@ def test_a_report_of_the_tables_own_figures_passes(sentence: str) -> None:
     assert REPORT.check(sentence).faults == ()
 
 
+MARGIN = Fact(
+    kind="number", path="m", text="45%", value=Decimal(45), units=frozenset({"%"}), cues=frozenset({"Gross margin"})
+)
+LEVEL = Checker(
+    Skeleton(statements=(Statement(rule="all", text="", facts=(MARGIN,)),), vocabulary=REPORT_WORDS | {"up", "down"})
+)
+
+
+@pytest.mark.parametrize("sentence", ["Gross margin was 45%.", "Gross margin of 45%.", "Gross margin rose to 45%."])
+def test_a_level_passes_as_a_level(sentence: str) -> None:
+    assert LEVEL.check(sentence).faults == ()
+
+
+@pytest.mark.parametrize(
+    "words", ["rose", "rose by", "fell", "declined by", "increased", "grew", "was up", "with growth of"]
+)
+def test_a_level_is_no_change(words: str) -> None:
+    assert "attribution" in LEVEL.check(f"Gross margin {words} 45%.").faults
+
+
+def test_a_change_is_no_level() -> None:
+    assert REPORT.check("Net sales increased 10.1%.").faults == ()
+    assert "attribution" in REPORT.check("Net sales increased to 10.1%.").faults
+    assert "attribution" in REPORT.check("Net sales increased $12,682 million.").faults
+
+
 @pytest.mark.parametrize(
     ("sentence", "fault"),
     [

@@ -325,6 +325,16 @@ REPORT = Checker(
 )
 
 
+@pytest.mark.parametrize("words", ["为", "增至", "达到"])
+def test_a_level_passes_as_a_level(words: str) -> None:
+    assert REPORT.check(f"营业收入{words}12,682万元。").faults == ()
+
+
+@pytest.mark.parametrize("words", ["增长", "增长了", "同比增长", "上升", "增幅"])
+def test_a_level_is_no_change(words: str) -> None:
+    assert "attribution" in REPORT.check(f"营业收入{words}12,682万元。").faults
+
+
 @pytest.mark.parametrize(
     "sentence",
     [
