@@ -1,7 +1,8 @@
 """A text beside one clause, as the feature words that a classifier learns from.
 
 Where the clause asks something that contracts often settle (`_stances`), the words say which stances the text
-takes and which it does not, singly and in pairs. Otherwise they say what the rules found: how alike the nearest
+takes and which it does not, singly and in pairs, and whether any of them denies the clause; points of a list are
+read after the words that open it (`_lead_ins`). Otherwise they say what the rules found: how alike the nearest
 sentence is, and which comparison objects. The words are few and fixed, so that training needs few records and
 little budget; what is known beforehand stands in a prior.
 
@@ -20,6 +21,7 @@ from itertools import combinations
 
 from domains.finance._clauses import norms, segments
 from domains.finance._conflicts import RELATED, compare, features, missing, similarity
+from domains.finance._lead_ins import in_context
 from domains.finance._stances import MATTERS, Matter, matter_of, stances_of
 
 __all__ = ["KNOWN", "LABELS", "PRIOR", "evidence", "pair_words"]
@@ -38,8 +40,10 @@ _LEANS: Mapping[str, tuple[float, float, float]] = {
     "marking": (0.0, 0.5, 0.0),
     "advisers": (0.0, 1.0, 0.0),  # Who is not allowed is mostly meant to be kept out.
 }
-_SUPPORT, _SILENT, _DENIAL, _ALLOWED = 1.5, 1.0, 1.0, 0.5
-"""What we expect a stance to be worth, in log-odds, before any training: judgements of ours."""
+_SUPPORT, _SILENT, _DENIAL, _ALLOWED = 1.5, 1.0, 1.5, 0.5
+"""What we expect, in log-odds, before any training; judgements of ours: what denies weighs as much as what supports."""
+_OUTWEIGHS: Mapping[str, float] = {"purpose": 1.5}
+"""Where a denial is an exception to what supports, and stands beside it: what it is worth on top."""
 
 
 def pair_words(text: str, clause: str, spans: Sequence[tuple[int, int]] | None = None) -> str:
@@ -62,7 +66,8 @@ def evidence(text: str, clause: str, spans: Sequence[tuple[int, int]] | None = N
     pieces = _pieces(text, tuple(spans) if spans is not None else None)
     matter = _matter(clause)
     if matter is not None:
-        scored = [(len(_stances(p) & set(matter.stances)), -i) for i, (_, _, p) in enumerate(pieces)]
+        read = in_context([p for _, _, p in pieces])
+        scored = [(len(_stances(p) & set(matter.stances)), -i) for i, p in enumerate(read)]
     else:
         words = features_of(clause)
         scored = [(round(1000 * similarity(features_of(p), words)), -i) for i, (_, _, p) in enumerate(pieces)]
@@ -94,8 +99,10 @@ def features_of(piece: str) -> Counter[str]:
 
 
 def _matter_words(matter: Matter, pieces: Sequence[tuple[int, int, str]]) -> list[str]:
-    taken = {s for _, _, p in pieces for s in _stances(p)}
+    taken = {s for p in in_context([p for _, _, p in pieces]) for s in _stances(p)}
     out = [f"about:{matter.name}"]
+    if matter.denies:
+        out.append(f"{matter.name}:{'denied' if taken & set(matter.denies) else 'not-denied'}")
     out += [f"{matter.name}:{'' if s in taken else 'no-'}{s}" for s in matter.stances]
     out += [f"{matter.name}:{a}={int(a in taken)}&{b}={int(b in taken)}" for a, b in combinations(matter.stances, 2)]
     return out
@@ -130,6 +137,7 @@ def _known() -> tuple[str, ...]:
     out += [f"conflict:{r.replace(' ', '-')}" for r in _RULES]
     for m in MATTERS:
         out += [f"about:{m.name}", *(f"{m.name}:{no}{s}" for s in m.stances for no in ("", "no-"))]
+        out += [f"{m.name}:{no}denied" for no in ("", "not-") if m.denies]
         pairs = combinations(m.stances, 2)
         out += [f"{m.name}:{a}={x}&{b}={y}" for a, b in pairs for x in (0, 1) for y in (0, 1)]
     return tuple(out)
@@ -144,9 +152,9 @@ def _prior() -> Mapping[str, tuple[float, float, float]]:
         for s in m.supports:
             out[f"{m.name}:{s}"] = (_SUPPORT / len(m.supports), 0.0, 0.0)
             out[f"{m.name}:no-{s}"] = (-_SILENT / len(m.supports), 0.0, 0.0)
-        for s in m.denies:
-            out[f"{m.name}:{s}"] = (0.0, _DENIAL / len(m.denies), 0.0)
-            out[f"{m.name}:no-{s}"] = (0.0, -_ALLOWED / len(m.denies), 0.0)
+        if m.denies:  # Any one of them is enough.
+            out[f"{m.name}:denied"] = (0.0, _DENIAL + _OUTWEIGHS.get(m.name, 0.0), 0.0)
+            out[f"{m.name}:not-denied"] = (0.0, -_ALLOWED, 0.0)
     out["about:rule"] = (0.0, 0.0, 0.0)
     out.update({f"alike:{i}": (0.6 * (i - 2), 0.6 * (i - 2), 0.0) for i in range(6)})
     out.update({f"conflict:{r.replace(' ', '-')}": (-2.0, 2.0, 0.0) for r in _RULES})
