@@ -70,6 +70,12 @@ class PublicEvaluator:
         examples = [e for f in islice(_lines(records), limit) for e in renderer.examples(f, unit="public")]
         if not examples:
             raise RecordError(f"the public records {records} give no examples", do="check the file and the task")
+        labels = self._base.labels
+        if labels and not {e.label for e in examples} <= {*range(len(labels)), *labels}:
+            raise RecordError(
+                f"the public records {records} hold a label that the base does not know",
+                expected="one of " + ", ".join(labels),
+            )
         return tuple(self._base.encode(e.prompt, e.target, max_tokens, label=e.label) for e in examples)
 
 

@@ -24,7 +24,7 @@ from domains.finance._conflicts import RELATED, compare, features, missing, simi
 from domains.finance._lead_ins import in_context
 from domains.finance._stances import MATTERS, Matter, matter_of, stances_of
 
-__all__ = ["KNOWN", "LABELS", "PRIOR", "evidence", "pair_words"]
+__all__ = ["KNOWN", "LABELS", "PRIOR", "pair_words"]
 
 LABELS = ("entailment", "contradiction", "not mentioned")
 """What a text can do with a clause."""
@@ -59,20 +59,6 @@ def pair_words(text: str, clause: str, spans: Sequence[tuple[int, int]] | None =
     if matter is not None:
         return " ".join(_matter_words(matter, pieces))
     return " ".join(_rule_words(pieces, clause))
-
-
-def evidence(text: str, clause: str, spans: Sequence[tuple[int, int]] | None = None) -> tuple[int, int] | None:
-    """Where the text speaks of the clause: the sentence that takes most of its stances, or is most alike."""
-    pieces = _pieces(text, tuple(spans) if spans is not None else None)
-    matter = _matter(clause)
-    if matter is not None:
-        read = in_context([p for _, _, p in pieces])
-        scored = [(len(_stances(p) & set(matter.stances)), -i) for i, p in enumerate(read)]
-    else:
-        words = features_of(clause)
-        scored = [(round(1000 * similarity(features_of(p), words)), -i) for i, (_, _, p) in enumerate(pieces)]
-    best = max(scored, default=(0, 0))
-    return pieces[-best[1]][:2] if best[0] else None
 
 
 @lru_cache(maxsize=4096)

@@ -100,3 +100,12 @@ def test_missing_records_are_refused(llama: Path, tmp_path: Path) -> None:
 def test_unknown_task_is_refused(llama: Path, records: Path) -> None:
     with pytest.raises(ConfigError, match="not known"):
         PublicEvaluator(llama).loss(None, task="medicine.nothing", records=records, limit=1, max_tokens=64)
+
+
+def test_a_label_that_the_base_does_not_know_is_refused_by_ours_and_not_by_torch(tmp_path: Path) -> None:
+    records = tmp_path / "pairs.jsonl"
+    records.write_text(json.dumps({"text": "Zebedee keeps it.", "clause": "Keep it.", "label": "contradiction"}))
+    evaluator = PublicEvaluator(make_tiny_base(tmp_path / "base", "bert"))
+    with pytest.raises(RecordError, match="a label that the base does not know") as caught:
+        evaluator.loss(None, task="finance.compliance", records=records, limit=4, max_tokens=64)
+    assert "Zebedee" not in str(caught.value)

@@ -3,7 +3,7 @@
 import pytest
 
 from domains.finance._lead_ins import in_context
-from domains.finance._pairs import evidence, pair_words
+from domains.finance._pairs import pair_words
 
 
 def test_points_follow_the_words_that_open_their_list() -> None:
@@ -69,4 +69,3 @@ def test_a_prohibition_reaches_the_points_below_it() -> None:
     spans = [(0, points[0] - 1), (points[0], points[1] - 4), (points[1], len(text))]
     assert "copy:denied" in pair_words(text, clause, spans).split()
     assert "copy:not-denied" in pair_words(text[points[1] :], clause).split()
-    assert evidence(text, clause, spans) == spans[2]
