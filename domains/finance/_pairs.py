@@ -67,10 +67,10 @@ def _matter(clause: str) -> Matter | None:
 
 
 @lru_cache(maxsize=256)
-def _pieces(text: str, spans: tuple[tuple[int, int], ...] | None) -> tuple[tuple[int, int, str], ...]:
+def _pieces(text: str, spans: tuple[tuple[int, int], ...] | None) -> tuple[str, ...]:
     if spans is None:
-        return tuple((s.start, s.end, s.text) for s in segments(text))
-    return tuple((start, end, text[start:end]) for start, end in spans)
+        return tuple(s.text for s in segments(text))
+    return tuple(text[start:end] for start, end in spans)
 
 
 @lru_cache(maxsize=65536)
@@ -84,8 +84,8 @@ def features_of(piece: str) -> Counter[str]:
     return Counter(dict(sum((features(n) for n in norms(piece)), Counter())))
 
 
-def _matter_words(matter: Matter, pieces: Sequence[tuple[int, int, str]]) -> list[str]:
-    taken = {s for p in in_context([p for _, _, p in pieces]) for s in _stances(p)}
+def _matter_words(matter: Matter, pieces: Sequence[str]) -> list[str]:
+    taken = {s for p in in_context(pieces) for s in _stances(p)}
     out = [f"about:{matter.name}"]
     if matter.denies:
         out.append(f"{matter.name}:{'denied' if taken & set(matter.denies) else 'not-denied'}")
@@ -94,9 +94,9 @@ def _matter_words(matter: Matter, pieces: Sequence[tuple[int, int, str]]) -> lis
     return out
 
 
-def _rule_words(pieces: Sequence[tuple[int, int, str]], clause: str) -> list[str]:
+def _rule_words(pieces: Sequence[str], clause: str) -> list[str]:
     """What the comparison of the clause's sentences with the nearest of the text says."""
-    passages = [n for _, _, p in pieces for n in norms(p)]
+    passages = [n for p in pieces for n in norms(p)]
     words = [features(n) for n in passages]
     found: set[str] = set()
     alike = 0.0
