@@ -2,8 +2,19 @@
 
 No such regulator or company exists, and every word is ours. A **regulation** has an article for each topic; a
 policy words the same topics in its own way, and complies, departs from the article, or leaves the topic out.
-Three institutions differ in what their policies are about: `harbour` a bank, `meridian` a broker, `oakfield`
-an insurer.
+
+Three institutions differ, as institutions do; every one of them does everything, but most of it seldom:
+
+- `harbour`, a bank: lending, conduct and data. Its policies follow the rule's wording, refer to other sections and add
+  procedures of their own; they depart by looser figures and by promising an effort.
+- `meridian`, a broker: markets, control and conduct. Formal words for duties and long clauses with a harmless condition
+  at the end; departs by giving the duty to somebody else, by turning it round, or by word of mouth.
+- `oakfield`, an insurer: insurance, data and control. Stricter figures than asked, wider scope, and often an aside on
+  what it does not rule; departs by exceptions that swallow the rule, by narrowing it, and by provisos far from it.
+
+So what one institution's records teach does not cover another's, and some pairs stay open to whoever sees only the
+feature words: an exception that takes nothing away reads like one that swallows the rule, a stricter figure like a
+looser one. Labels are never wrong.
 
 >>> row = next(compliance_records("harbour", 1, seed=1))
 >>> sorted(row)
@@ -18,22 +29,19 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any
 
-from domains.finance._compliance_topics import TOPICS, Topic
+from domains.finance._compliance_houses import HOUSES
+from domains.finance._compliance_topics import TOPICS
+from domains.finance._compliance_turns import aside, chinese, filled, said
 from domains.knowledge import Clause
 from fedcore.errors import ConfigError
 
 __all__ = ["SITES", "compliance_records", "policy", "public_examples", "regulation"]
 
-_MIXES = {
-    "harbour": ("lending", "conduct", "data"),
-    "meridian": ("markets", "conduct", "control"),
-    "oakfield": ("insurance", "data", "control"),
-}
-SITES = tuple(_MIXES)
+SITES = tuple(HOUSES)
 """The three institutions."""
-_NUMERALS = "零一二三四五六七八九"
-_EN_NUMBERS = {1: "one", 2: "two", 3: "three", 5: "five", 6: "six", 7: "seven", 10: "ten", 12: "twelve", 15: "fifteen",
-               20: "twenty", 30: "thirty"}  # fmt: skip
+_LABELS = ("entailment", "contradiction", "not mentioned")
+_TOPICS = 6
+"""To a policy."""
 
 
 def regulation(lang: str, seed: int) -> tuple[Clause, ...]:
@@ -47,8 +55,8 @@ def regulation(lang: str, seed: int) -> tuple[Clause, ...]:
     out = []
     for i, topic in enumerate(TOPICS, 1):
         value = random.choice(topic.values)
-        text = _filled(random.choice(topic.rules[lang]), value, lang, random)
-        name = f"Article {i}" if lang == "en" else f"第{_chinese(i)}条"
+        text = filled(random.choice(topic.rules[lang]), value, lang, random)
+        name = f"Article {i}" if lang == "en" else f"第{chinese(i)}条"
         source = "Model Conduct Regulation" if lang == "en" else "示范行为监管规定"
         out.append(Clause(id=name, text=text, source=source, title=topic.title[lang], lang=lang, date="2026-01-01"))
     return tuple(out)
@@ -61,9 +69,9 @@ def policy(lang: str, seed: int) -> dict[str, str]:
     out = {}
     for i, topic in enumerate(TOPICS, 1):
         value = random.choice(topic.values)
-        _filled(random.choice(topic.rules[lang]), value, lang, random)
-        name = f"Article {i}" if lang == "en" else f"第{_chinese(i)}条"
-        out[name] = _filled(own.choice(topic.policies[lang]), value, lang, own)
+        filled(random.choice(topic.rules[lang]), value, lang, random)
+        name = f"Article {i}" if lang == "en" else f"第{chinese(i)}条"
+        out[name] = filled(own.choice(topic.policies[lang]), value, lang, own)
     return out
 
 
@@ -77,7 +85,7 @@ def compliance_records(site: str, count: int, seed: int) -> Iterator[dict[str, A
     Raises:
         ConfigError: The site is not one of the three.
     """
-    if site not in _MIXES:
+    if site not in HOUSES:
         raise ConfigError(f"the site {site!r} is not known", expected="one of " + ", ".join(SITES))
     yield from _records(site, count, f"institution/{site}/{seed}")
 
@@ -93,24 +101,26 @@ def public_examples(n: int, seed: int) -> list[dict[str, Any]]:
 
 
 def _records(site: str, count: int, stream: str) -> Iterator[dict[str, Any]]:
+    house = HOUSES[site]
     for index in range(count):
         random = Random(f"concordat/compliance/{stream}/{index}")  # noqa: S311
         lang = random.choice(("en", "zh"))
-        mine = [t for t in TOPICS if t.area in _MIXES[site]] + random.sample(TOPICS, 3)
-        chosen = random.sample(list(dict.fromkeys(mine)), min(6, len(set(mine))))
-        labels = [random.choices(("entailment", "contradiction", "not mentioned"), (45, 35, 20))[0] for _ in chosen]
+        chosen = house.topics(_TOPICS, random)
+        labels = random.choices(_LABELS, house.labels, k=len(chosen))
         values = [random.choice(t.values) for t in chosen]
-        said = [
-            _said(t, v, label, lang, random)
-            for t, v, label in zip(chosen, values, labels, strict=True)
-            if label != "not mentioned"
-        ]
-        random.shuffle(said)
-        text = ("\n" if lang == "zh" else " ").join(said) or (
+        written = []
+        for topic, value, label in zip(chosen, values, labels, strict=True):
+            if label != "not mentioned":
+                way = house.manner(random) if label == "entailment" else house.departure(random)
+                written.append(said(topic, value, way, lang, random))
+            elif random.random() < house.asides:
+                written.append(aside(topic, lang))
+        random.shuffle(written)
+        text = ("\n" if lang == "zh" else " ").join(written) or (
             "本制度自发布之日起施行。" if lang == "zh" else "In force."
         )
         for number, (topic, value, label) in enumerate(zip(chosen, values, labels, strict=True)):
-            clause = _filled(random.choice(topic.rules[lang]), value, lang, random)
+            clause = filled(random.choice(topic.rules[lang]), value, lang, random)
             yield {
                 "id": f"{site}-{stream.rsplit('/', 1)[-1]}-{index}-{number}",
                 "site": site,
@@ -120,33 +130,3 @@ def _records(site: str, count: int, stream: str) -> Iterator[dict[str, Any]]:
                 "clause": clause,
                 "label": label,
             }
-
-
-def _said(topic: Topic, value: int, label: str, lang: str, random: Random) -> str:
-    """A policy's sentence: as the rule asks, or with another figure, or turned round."""
-    if label == "entailment":
-        return _filled(random.choice(topic.policies[lang]), value, lang, random)
-    if len(topic.values) > 1 and random.random() < 0.5:
-        worse = [v for v in topic.values if (v > value) == topic.more_is_looser and v != value]
-        if worse:
-            return _filled(random.choice(topic.policies[lang]), random.choice(worse), lang, random)
-    return _filled(random.choice(topic.against[lang]), value, lang, random)
-
-
-def _filled(template: str, value: int, lang: str, random: Random) -> str:
-    """A wording with its figure, in digits or in words; amounts and percentages stand in digits."""
-    return template.format(n=_figure(value, lang, random, digits="{n}%" in template or "${n}" in template))
-
-
-def _figure(value: int, lang: str, random: Random, *, digits: bool) -> str:
-    spelt = random.random() < 0.5 and not digits
-    if lang == "en":
-        return _EN_NUMBERS.get(value, f"{value:,}") if spelt else f"{value:,}"
-    return _chinese(value) if spelt and value < 100 else str(value)
-
-
-def _chinese(value: int) -> str:
-    """A number below 100 in characters."""
-    tens, ones = divmod(value, 10)
-    head = ("" if tens == 1 else _NUMERALS[tens]) + "十" if tens else ""
-    return head + (_NUMERALS[ones] if ones or not tens else "")
