@@ -12,6 +12,7 @@ from domains.language import Base
 from fedclient.audit import audit_step
 from fedcore.errors import ConfigError, PrivacyError
 from fedcore.round import Optimiser
+from simulations import audit_commands
 from simulations.audit import canaries, planted
 from simulations.audit.canaries import CanaryPrivacy, CanaryScenario, CanarySettings
 from simulations.audit.planted import FAULTS, Planted, plant_all, reference_plan
@@ -153,7 +154,20 @@ def test_the_canaries_command_prints_the_five_figures(tmp_path: Path) -> None:
     assert form(value) == form(kept("audit-canaries"))
     shown = CliRunner().invoke(audit, arguments)
     assert "(accountant)" in shown.stderr
-    assert "the control is weak" in shown.stderr  # Four steps teach nothing.
+    # Coins, sampling and noise are the system's: four steps teach little, but now and then enough.
+    weak = value["control_auc"] <= audit_commands._WEAK_CONTROL_AUC
+    assert ("the control is weak" in shown.stderr) is weak
+
+
+@pytest.mark.parametrize(("found", "weak"), [(0.5, True), (0.95, True), (0.9501, False), (1.0, False)])
+def test_a_control_that_finds_little_is_called_weak(
+    found: float, weak: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    value = {**kept("audit-canaries"), "control_auc": found}
+    audit_commands._show_canaries(value)
+    shown = capsys.readouterr().err
+    assert f"control without privacy: AUC {found:.3f}" in shown
+    assert ("the control is weak" in shown) is weak
 
 
 @pytest.mark.parametrize(
