@@ -202,7 +202,8 @@ def test_a_truncated_batch_that_passes_its_limit_is_refused() -> None:
     def untruncated(units: int) -> PoissonUnits:
         return PoissonUnits(sampling_rate=privacy.sampling_rate, units=units, source=SystemRandom())
 
-    tight = replace(privacy, batch_limit=8)
+    # Without a limit 100 units enter on average: 8 or fewer do less than once in 10**30 draws.
+    tight = replace(privacy, batch_limit=8, largest_units=2000)
     with pytest.raises(PrivacyError, match="limit"):
         require_sampling(tight, source=SystemRandom(), batches=untruncated)
 
@@ -212,7 +213,8 @@ def test_a_rate_of_one_that_leaves_units_out_is_refused() -> None:
         require_sampling(
             plan(),
             source=SystemRandom(),
-            batches=lambda n: PoissonUnits(sampling_rate=0.9, units=n, source=SystemRandom()),
+            # All 65 units that are tried enter by chance less than once in 10**19 times.
+            batches=lambda n: PoissonUnits(sampling_rate=0.5, units=n, source=SystemRandom()),
         )
 
 
