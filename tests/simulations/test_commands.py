@@ -22,7 +22,9 @@ def simulate(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str
     return subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
 
 
-def test_a_run_prints_one_json_object_and_is_not_computed_twice(tmp_path: Path) -> None:
+def test_a_run_prints_one_json_object_and_is_not_computed_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scenario = str(named("quickstart"))
     first = simulate(tmp_path, scenario, "--json")
     assert first.returncode == 0, first.stderr
@@ -32,7 +34,8 @@ def test_a_run_prints_one_json_object_and_is_not_computed_twice(tmp_path: Path) 
     # Before anything is trained.
     assert first.stderr.index("forecast") < first.stderr.index("round 1/2")
     written = (Path(value["out"]) / "results.json").stat().st_mtime_ns
-    second = simulate(tmp_path, scenario, "--json")
+    monkeypatch.chdir(tmp_path)
+    second = CliRunner().invoke(commands.simulate, [scenario, "--json"])
     assert json.loads(second.stdout) == value
     assert "is finished" in second.stderr
     assert (Path(value["out"]) / "results.json").stat().st_mtime_ns == written
