@@ -20,7 +20,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -187,10 +187,12 @@ def _warm(base: Path, event: DpEvent, delta: float) -> None:
     from domains.base import load_task
     from domains.language import Base
     from fedclient import accountant
+    from simulations.scenario import load, named
 
     load_task("medicine.record")
     for rounds in range(1, _ROUNDS + 1):
         accountant.epsilon([event] * rounds, delta)
+    replace(load(named("quickstart")), rounds=3).privacy_plan()  # The noise that simulations look for.
     Base.load = functools.lru_cache(Base.load)  # type: ignore[method-assign]
     Base.load(base, dtype="float32", quantization="none", device=None)
     assert threading.active_count() == 1, threading.enumerate()
