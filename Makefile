@@ -3,6 +3,9 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
+# Tests are dealt out to so many processes: `make test WORKERS=8` where there are more cores.
+WORKERS ?= 2
+SPREAD := -n $(WORKERS) --dist worksteal --durations=25
 READY := $(VENV)/.ready
 export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
@@ -32,10 +35,10 @@ demo: setup ## Run the main job: a coordinator and three hospitals here, to a si
 	@$(BIN)/concordat demo
 
 test: setup check ## Run every check and the whole test suite
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(SPREAD)
 
 test-fast: setup ## Run the tests that are not marked slow
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest $(SPREAD) -m "not slow"
 
 check: setup ## ruff, mypy --strict and the import contracts
 	@$(BIN)/ruff check .

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["audit"]
 
+_WEAK_CONTROL_AUC = 0.95
+"""A control that finds no more than this says so."""
+
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
 audit = typer.Typer(
@@ -187,7 +190,7 @@ def _show_canaries(value: dict[str, Any]) -> None:
         f"control without privacy: AUC {value['control_auc']:.3f} ({low:.2f} to {high:.2f}), "
         f"epsilon at least {value['control_epsilon_lower']:.2f}, in {value['control_seconds']:.0f} s"
     )
-    if value["control_auc"] <= 0.95:
+    if value["control_auc"] <= _WEAK_CONTROL_AUC:
         _say("the control is weak: canaries that are not learnt without privacy prove nothing about it")
 
 

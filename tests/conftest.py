@@ -1,15 +1,29 @@
-"""Fixtures that several rooms share: a small schema, identities and plans. Nothing here is a mock."""
+"""Fixtures that several rooms share: a small schema, identities and plans. Nothing here is a mock.
+
+Property tests try the same examples each time; `pytest --hypothesis-profile explore` tries new ones.
+"""
+
+import os
+
+# Tests run side by side on few cores, on shapes too small for two threads. Libraries read this when they load.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from fedcore.adapter import AdapterSchema, AdapterState, ModelCard, ModuleShape
 from fedcore.identity import SigningIdentity
 from fedcore.privacy.plan import PrivacyPlan
 from fedcore.privacy.units import PrivacyUnit
 from fedcore.round import Optimiser, RoundPlan
+
+# No example is judged by the clock, and a commit passes or fails alike wherever it is tested.
+settings.register_profile("suite", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("explore", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 
 @pytest.fixture

@@ -88,9 +88,14 @@ def test_the_bound_is_near_the_truth_where_everyone_is_in() -> None:
 
 def test_an_audit_takes_well_under_a_second_of_processor_time() -> None:
     audit_step(plan(), steps=1)
+    # It takes half of it; of three, for a core that is shared with others makes any one of them slower.
+    assert any(processor_time(plan(sampling_rate=0.02)) < 1.0 for _ in range(3))
+
+
+def processor_time(privacy: PrivacyPlan) -> float:
     started = time.process_time()
-    audit_step(plan(sampling_rate=0.02), steps=1000)
-    assert time.process_time() - started < 1.0
+    audit_step(privacy, steps=1000)
+    return time.process_time() - started
 
 
 def test_without_noise_the_bound_is_infinite() -> None:
@@ -202,7 +207,8 @@ def test_a_truncated_batch_that_passes_its_limit_is_refused() -> None:
     def untruncated(units: int) -> PoissonUnits:
         return PoissonUnits(sampling_rate=privacy.sampling_rate, units=units, source=SystemRandom())
 
-    tight = replace(privacy, batch_limit=8)
+    # Without a limit 100 units enter on average: 8 or fewer do less than once in 10**30 draws.
+    tight = replace(privacy, batch_limit=8, largest_units=2000)
     with pytest.raises(PrivacyError, match="limit"):
         require_sampling(tight, source=SystemRandom(), batches=untruncated)
 
@@ -212,7 +218,8 @@ def test_a_rate_of_one_that_leaves_units_out_is_refused() -> None:
         require_sampling(
             plan(),
             source=SystemRandom(),
-            batches=lambda n: PoissonUnits(sampling_rate=0.9, units=n, source=SystemRandom()),
+            # All 65 units that are tried enter by chance less than once in 10**19 times.
+            batches=lambda n: PoissonUnits(sampling_rate=0.5, units=n, source=SystemRandom()),
         )
 
 
@@ -275,9 +282,7 @@ def test_honest_joint_steps_with_own_noise_pass_too(name: str) -> None:
 
 def test_an_audit_of_shared_noise_takes_no_longer_than_any_other() -> None:
     audit_step(shared(3), steps=1)
-    started = time.process_time()
-    audit_step(shared(3, sampling_rate=0.02), steps=1000)
-    assert time.process_time() - started < 1.5
+    assert any(processor_time(shared(3, sampling_rate=0.02)) < 1.5 for _ in range(3))
 
 
 class BrokenShares:

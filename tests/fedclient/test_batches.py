@@ -76,9 +76,9 @@ def test_inclusions_in_training_fit_a_binomial() -> None:
     # Every unit is in a binomial number of steps, and every step has a binomial number of units.
     for counts, tosses in ((entered.sum(axis=0), steps), (entered.sum(axis=1), units)):
         spread = stats.binom.var(tosses, rate) * len(counts)
-        assert abs(counts.sum() - len(counts) * tosses * rate) < 5 * spread**0.5
+        assert abs(counts.sum() - len(counts) * tosses * rate) < 5.5 * spread**0.5
         dispersion = ((counts - tosses * rate) ** 2).sum() / stats.binom.var(tosses, rate)
-        assert 1e-6 < stats.chi2.cdf(dispersion, len(counts)) < 1 - 1e-6
+        assert 1e-7 < stats.chi2.cdf(dispersion, len(counts)) < 1 - 1e-7
     # A unit's being in one step says nothing of its being in the next.
     again = (entered[1:] & entered[:-1]).sum()
     assert abs(again - rate**2 * (steps - 1) * units) < 6 * (rate**2 * (steps - 1) * units) ** 0.5
@@ -88,8 +88,9 @@ def test_truncated_batches_in_training_have_at_most_their_limit() -> None:
     entered = drawn_in_training(plan(**{**TRUNCATED, "steps_per_round": 1000, "largest_units": 24}), 24)
     sizes = entered.sum(axis=1)
     assert sizes.max() == 3
-    chance = stats.binom.pmf(range(3), 24, 0.5)  # Below the limit, nothing is cut.
-    for size in range(3):
-        assert abs((sizes == size).sum() - 1000 * chance[size]) < 6 * (1000 * chance[size]) ** 0.5 + 1
+    # Below the limit, nothing is cut. Exact tails, since batches of two come once in sixty thousand.
+    for size, chance in enumerate(stats.binom.pmf(range(3), 24, 0.5)):
+        found = (sizes == size).sum()
+        assert min(stats.binom.cdf(found, 1000, chance), stats.binom.sf(found - 1, 1000, chance)) > 1e-7
     shares = entered.sum(axis=0) / entered.sum()
     assert np.abs(shares - 1 / 24).max() < 6 * (1 / 24 / entered.sum()) ** 0.5

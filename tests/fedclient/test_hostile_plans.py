@@ -29,7 +29,7 @@ from fedcore.identity import SigningIdentity
 from fedcore.privacy.units import PrivacyUnit
 from fedcore.round import RoundPlan
 from fedcore.wire import Envelope, pack_arrays, read_refusal, seal_plan, verify_header
-from tests.reference.shared_noise import peer, shared_fields
+from tests.reference.shared_noise import fixed_identity, peer, shared_fields
 
 Plans = Callable[..., RoundPlan]
 Json = dict[str, Any]
@@ -319,7 +319,7 @@ def masked(target: Target, make_plan: Plans) -> Json:
     return json.loads(json.dumps(make_plan(**fields).to_dict()))  # type: ignore[no-any-return]
 
 
-STRANGER = SigningIdentity.generate().public.key_hex
+STRANGER = fixed_identity("a stranger").public.key_hex
 SUM_VALUES: list[tuple[str, tuple[Any, ...], str | None]] = [
     ("joint", (False, 0, 1, "true", None, [], NAN, GONE), None),
     ("sums", (None, [], {}, "32", 7, True, GONE), "invalid_plan"),

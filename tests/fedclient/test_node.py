@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -36,6 +35,7 @@ from fedserver.link import Link, open_link
 from fedserver.pki import Authority
 from simulations.tiny import make_tiny_base
 from tests.full_disk import full_disk
+from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -133,9 +133,7 @@ def link(site: Site, tmp_path: Path) -> Iterator[Link]:
     authority = Authority.make("trial")
     authority.write(tmp_path / "ca.crt", tmp_path / "ca.key")
     authority.issue("127.0.0.1", tmp_path / "server.crt", tmp_path / "server.key")
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{s.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     key = site.coordinator.public.key_hex
     CoordinatorCard(name="trial", address=address, ca_pem=authority.pem, identity=key).write(
         site.settings.files.coordinator

@@ -370,4 +370,5 @@ def test_a_noisy_step_has_the_spread_of_the_plan(bases: dict[TinyKind, Base]) ->
         [g.flatten() for _ in range(20) for g in step_of(adapted, DATA, privacy, noise=SecureNoise()).values()]
     )
     std = privacy.noise_std_of_mean()
-    assert float(moved.std()) == pytest.approx(std, rel=4.5 / (2 * len(moved)) ** 0.5)
+    # Five and a half deviations: once in twenty million runs.
+    assert float(moved.std()) == pytest.approx(std, rel=5.5 / (2 * len(moved)) ** 0.5)

@@ -30,7 +30,8 @@ from tests.fedclient.masked import NAMES, Coordinator, Encoder, federation
 
 FORK = multiprocessing.get_context("fork")
 VICTIM = "a"
-ROUNDS = 24
+ROUNDS, MOST = 24, 120
+"""Rounds that are played, and as many more as it takes until enough kills struck before an answer was heard."""
 
 
 def vector(plan: RoundPlan, place: int) -> RingArray:
@@ -74,6 +75,11 @@ class Killer(Coordinator):
     killed_unheard: int = 0
     _process: Any = None
     _pipe: Any = None
+
+    @property
+    def enough(self) -> bool:
+        """Whether the test has seen what it is about; how often a kill comes first is the machine's to say."""
+        return self.kills >= 40 and self.killed_unheard >= 20
 
     def tell(self, name: str, envelope: Envelope) -> Envelope:
         if name != VICTIM:
@@ -162,12 +168,14 @@ def test_kills_at_random_moments_give_one_vector_a_round_and_under_count_nothing
 ) -> None:
     made = federation(tmp_path, card, state, make_plan)
     fields = {f.name: getattr(made, f.name) for f in dataclasses.fields(made)}
-    job = Killer(**{**fields, "rounds": ROUNDS})
+    job = Killer(**{**fields, "rounds": MOST})
     for place, name in enumerate(NAMES):
         job.nodes[name].trainer = Known(card, place)
     try:
         job.agree()
-        for number in range(1, ROUNDS + 1):
+        number = 0
+        while number < ROUNDS or (number < MOST and not job.enough):
+            number += 1
             gone = {} if number % 3 == 0 else {"before": "d"} if number % 3 == 1 else {"masked": "c"}
             opened = job.play(number, **gone)
             assert isinstance(opened, Opened)
@@ -176,8 +184,7 @@ def test_kills_at_random_moments_give_one_vector_a_round_and_under_count_nothing
             assert np.array_equal(opened.total, np.sum(inputs, axis=0, dtype=job.dtype))
     finally:
         job.end()
-    assert sorted(job.vectors) == list(range(1, ROUNDS + 1))
+    assert sorted(job.vectors) == list(range(1, number + 1))
     assert all(len(vectors) == 1 for vectors in job.vectors.values()), "two vectors were masked for one round"
     assert all(len(answers) == 1 for answers in job.heard.values()), "one question got two answers"
-    assert job.kills >= 40
-    assert job.killed_unheard >= 20
+    assert job.enough

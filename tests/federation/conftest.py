@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ from fedcore.errors import ConcordatError
 from fedserver.commands import server
 from fedserver.store import Store
 from simulations.tiny import make_tiny_base
+from tests.ports import free_port
 
 COMMAND = [sys.executable, "-c", "from fedcore.cli import main; main()"]
 _GROUPS = {"server": server, "node": node}
@@ -60,12 +60,6 @@ clip_norm_l2 = 1.0
 delta = 1e-4
 noise_multiplier = {noise}
 """
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
 
 
 def wait_for(what: str, holds: Callable[[], Any], timeout_s: float = 60.0) -> Any:

@@ -1,6 +1,6 @@
 """A fork server for the federation's processes: it imports everything once, and forks children that run real commands.
 
-    nursery = Nursery.start()
+    nursery = Nursery.start(base, plan.privacy.event(), delta=1e-4)
     child = nursery.run(["node", "run", "--dir", "a"], machine="a", cwd=directory, log=directory / "a.log")
     child.poll(), child.kill()
 
@@ -20,10 +20,11 @@ import sys
 import threading
 import traceback
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from fedcore.privacy.accounting import DpEvent
 from tests.federation.faults import enter
 from tests.federation.points import Fault
 
@@ -31,10 +32,15 @@ __all__ = ["Child", "Nursery"]
 
 _ROOT = Path(__file__).parents[2]
 _WARM = (
-    "fedserver.commands", "fedserver.service", "fedclient.commands", "fedclient.node", "fedclient._worker",
-    "fedclient.audit", "fedclient.model", "fedclient.dataset", "fedclient.records", "domains.base", "domains.bases",
-    "domains.language", "domains.medicine.visit", "simulations.commands", "simulations.world",
+    "fedserver.commands", "fedserver.service", "fedserver.strategies.frozen_a", "fedclient.commands",
+    "fedclient.node", "fedclient._worker", "fedclient.audit", "fedclient.model", "fedclient.dataset",
+    "fedclient.records", "domains.base", "domains.bases", "domains.language", "domains.medicine.record",
+    "simulations.commands", "simulations.world", "anyio._backends._asyncio", "anyio.streams.memory", "dp_accounting",
+    "httpcore", "multiprocessing.popen_fork", "peft.utils.transformers_weight_conversion", "rich._emoji_codes",
+    "uvicorn.lifespan.off", "uvicorn.loops.auto", "uvicorn.protocols.http.auto", "xml.dom.minidom",
 )  # fmt: skip
+_ROUNDS = 8
+"""Of so many rounds a child knows what they cost."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +79,13 @@ class Nursery:
         self._lock = threading.Lock()
 
     @classmethod
-    def start(cls, base: Path) -> "Nursery":
-        """Start one whose children share a base that is loaded already."""
+    def start(cls, base: Path, event: DpEvent, *, delta: float) -> "Nursery":
+        """Start one whose children share a base that is loaded already, and know what rounds of an event cost."""
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(_ROOT), environment.get("PYTHONPATH"))))
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.federation.nursery", str(base)], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, text=True, cwd=_ROOT, env=environment,
+            [sys.executable, "-m", "tests.federation.nursery", str(base), json.dumps(event.to_dict()), str(delta)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=_ROOT, env=environment,
         )  # fmt: skip
         made = cls(process)
         made._read()
@@ -122,9 +128,9 @@ def _session(pid: int) -> int:
 # The server -------------------------------------------------------------------------------------------
 
 
-def _serve(base: Path) -> None:
+def _serve(base: Path, event: DpEvent, delta: float) -> None:
     """Answer requests until nobody is there to ask; then end every child."""
-    _warm(base)
+    _warm(base, event, delta)
     ends: dict[int, int | None] = {}
     try:
         _answer(ends)
@@ -167,8 +173,8 @@ def _answer(ends: dict[int, int | None]) -> None:
                 _tell(answers, {"pid": pid})
 
 
-def _warm(base: Path) -> None:
-    """Import what children need, and load the base; nothing that starts a thread."""
+def _warm(base: Path, event: DpEvent, delta: float) -> None:
+    """Import what children need, load the base, and work out what rounds cost; nothing that starts a thread."""
     import functools
     import gc
     import importlib
@@ -178,8 +184,15 @@ def _warm(base: Path) -> None:
     torch.set_num_threads(1)
     for name in _WARM:
         importlib.import_module(name)
+    from domains.base import load_task
     from domains.language import Base
+    from fedclient import accountant
+    from simulations.scenario import load, named
 
+    load_task("medicine.record")
+    for rounds in range(1, _ROUNDS + 1):
+        accountant.epsilon([event] * rounds, delta)
+    replace(load(named("quickstart")), rounds=3).privacy_plan()  # The noise that simulations look for.
     Base.load = functools.lru_cache(Base.load)  # type: ignore[method-assign]
     Base.load(base, dtype="float32", quantization="none", device=None)
     assert threading.active_count() == 1, threading.enumerate()
@@ -245,4 +258,4 @@ def _tell(answers: Any, value: object) -> None:
 
 
 if __name__ == "__main__":
-    _serve(Path(sys.argv[1]))
+    _serve(Path(sys.argv[1]), DpEvent.from_dict(json.loads(sys.argv[2])), float(sys.argv[3]))

@@ -32,12 +32,7 @@ from fedserver.door import BODY_LIMIT_BYTES, PATHS
 from fedserver.gather import Withdraws
 from fedserver.link import Link, open_link
 from fedserver.pki import Authority
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
+from tests.ports import free_port
 
 
 def member(name: str, key: ec.EllipticCurvePrivateKey) -> Member:

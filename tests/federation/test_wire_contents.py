@@ -212,7 +212,7 @@ def test_what_the_coordinator_receives_of_one_institution_is_uniform_over_the_ri
     counts = np.bincount(data, minlength=256)
     expected = data.size / 256
     chi_square = float(((counts - expected) ** 2 / expected).sum())
-    # 255 degrees of freedom: beyond six standard deviations once in many thousand million runs.
+    # 255 degrees of freedom: beyond six standard deviations once in ten million runs.
     assert chi_square < 255 + 6 * np.sqrt(2 * 255)
     plain = np.concatenate([v.view(np.uint8).ravel() for v in trainer.seen])
     unmasked = np.bincount(plain, minlength=256)

@@ -5,22 +5,19 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from fedcore.cli import app
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md", ROOT / "README.zh-CN.md"]
 BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def script(page: Path) -> str:
@@ -65,19 +62,11 @@ def test_every_link_and_named_file_is_there(page: Path) -> None:
 def test_every_command_shown_exists(page: Path) -> None:
     code = " ".join(re.findall(r"`{1,3}[^`]+`{1,3}", page.read_text()))
     shown = set(re.findall(r"concordat (\w+)(?: ([a-z]+(?:-[a-z]+)*)\b)?", code))
+    groups = ("server", "node", "release", "model", "bench", "privacy", "domain", "knowledge")
     for group, command in sorted(shown):
-        arguments = (
-            [group, command]
-            if group in ("server", "node", "release", "model", "bench", "privacy", "domain", "knowledge") and command
-            else [group]
-        )
-        done = subprocess.run(
-            [Path(sys.executable).parent / "concordat", *arguments, "--help"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, (arguments, done.stderr)
+        # Here and not in a process each: that the program starts is asked in `tests/fedcore/test_cli.py`.
+        done = CliRunner().invoke(app, [group, *([command] if group in groups and command else []), "--help"])
+        assert done.exit_code == 0, (group, command, done.output)
 
 
 @pytest.mark.parametrize("readme", ["README.md", "README.zh-CN.md"])

@@ -1,15 +1,24 @@
 """Plans that share noise, for whoever has to judge them: real identities, and a sum that carries what it says."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedcore.identity import SigningIdentity
 from fedcore.privacy.plan import DISCRETE_GAUSSIAN, PrivacyPlan
 from fedcore.round import RoundPlan
 from fedcore.sums import SumPlan
 
-IDENTITIES: Mapping[str, SigningIdentity] = {name: SigningIdentity.generate() for name in ("a", "b", "c", "d")}
+
+def fixed_identity(name: str) -> SigningIdentity:
+    """The same key in every process, so that a test whose name holds it is called alike in all of them."""
+    return SigningIdentity(Ed25519PrivateKey.from_private_bytes(hashlib.sha256(name.encode()).digest()))
+
+
+IDENTITIES: Mapping[str, SigningIdentity] = {name: fixed_identity(name) for name in ("a", "b", "c", "d")}
 
 Members = Sequence[tuple[str, str]]
 

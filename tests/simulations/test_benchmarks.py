@@ -24,6 +24,7 @@ from simulations.benchmarks.round import overhead
 from simulations.benchmarks.work import Timing, Work
 from simulations.commands import bench
 from simulations.measured import form, kept
+from tests.ports import free_port
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 
@@ -88,7 +89,7 @@ def test_the_benchmark_compares_three_forms_in_one_run(tmp_path: Path, tiny_base
 @pytest.mark.slow
 def test_flwr_run_works_out_of_the_box(tmp_path: Path) -> None:
     repository = Path(__file__).parents[2]
-    port = 39000 + os.getpid() % 900
+    port = free_port()
     environment = {"FLWR_LOCAL_SUPERLINK_HTTP_API_PORT": str(port)}
     before = _superlinks(port)
     try:

@@ -4,11 +4,13 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from fedcore.cli import main
 from simulations import commands
 from simulations.benchmarks.processes import program
 from simulations.measured import form, kept
@@ -22,7 +24,9 @@ def simulate(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str
     return subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
 
 
-def test_a_run_prints_one_json_object_and_is_not_computed_twice(tmp_path: Path) -> None:
+def test_a_run_prints_one_json_object_and_is_not_computed_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scenario = str(named("quickstart"))
     first = simulate(tmp_path, scenario, "--json")
     assert first.returncode == 0, first.stderr
@@ -32,7 +36,8 @@ def test_a_run_prints_one_json_object_and_is_not_computed_twice(tmp_path: Path) 
     # Before anything is trained.
     assert first.stderr.index("forecast") < first.stderr.index("round 1/2")
     written = (Path(value["out"]) / "results.json").stat().st_mtime_ns
-    second = simulate(tmp_path, scenario, "--json")
+    monkeypatch.chdir(tmp_path)
+    second = CliRunner().invoke(commands.simulate, [scenario, "--json"])
     assert json.loads(second.stdout) == value
     assert "is finished" in second.stderr
     assert (Path(value["out"]) / "results.json").stat().st_mtime_ns == written
@@ -51,7 +56,7 @@ def test_a_noisier_strategy_is_warned_about_before_anything_is_spent(
 
 
 @pytest.mark.slow
-def test_a_scenario_with_a_comparison_prints_its_rows(tmp_path: Path) -> None:
+def test_a_scenario_with_a_comparison_prints_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = named("joint-step").read_text()
     for old, new in (
         ("rounds = 40", "rounds = 2"),
@@ -72,8 +77,9 @@ def test_a_scenario_with_a_comparison_prints_its_rows(tmp_path: Path) -> None:
     assert value["plot"] == str(tmp_path / "runs" / "joint-step-comparison" / "comparison.png")
     assert "run 4 of 4: none without noise" in done.stderr
     # With an epsilon of its own the scenario is run once, as it is.
-    once = simulate(tmp_path, "small.toml", "--epsilon", "8", "--json")
-    assert once.returncode == 0, once.stderr
+    monkeypatch.chdir(tmp_path)
+    once = CliRunner().invoke(commands.simulate, ["small.toml", "--epsilon", "8", "--json"])
+    assert once.exit_code == 0, once.stderr
     assert json.loads(once.stdout)["secure_sums"]["honest_minimum"] == 6
 
 
@@ -87,12 +93,24 @@ def test_a_scenario_with_a_comparison_prints_its_rows(tmp_path: Path) -> None:
         (["QUICKSTART", "--records", "none.jsonl"], 3, "none.jsonl cannot be read"),
     ],
 )
-def test_bad_input_is_one_line_and_changes_nothing(arguments: list[str], code: int, words: str, tmp_path: Path) -> None:
-    done = simulate(tmp_path, *[str(named("quickstart")) if a == "QUICKSTART" else a for a in arguments], "--json")
-    assert done.returncode == code
-    assert done.stdout == ""
-    assert words in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+def test_bad_input_is_one_line_and_changes_nothing(
+    arguments: list[str],
+    code: int,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = [str(named("quickstart")) if a == "QUICKSTART" else a for a in arguments]
+    monkeypatch.setattr(sys, "argv", ["concordat", "simulate", *given, "--json"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == code
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert words in said.err
+    assert len(said.err.strip().splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
 
 

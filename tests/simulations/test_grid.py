@@ -75,8 +75,12 @@ def test_closing_lets_the_message_in_work_end_and_drops_the_rest() -> None:
     grid = MemoryGrid(app, contexts(2))
     grid.push_messages(asks(grid, [1, 2]))
     started.wait(5)
-    threading.Timer(0.05, go.set).start()
-    grid.close()
+    closing = threading.Thread(target=grid.close)
+    closing.start()
+    assert grid._closing.wait(5)
+    assert closing.is_alive(), "it waits for the message in work"
+    go.set()
+    closing.join(5)
     assert seen == [1]
 
 
@@ -92,12 +96,13 @@ def test_an_exception_in_a_node_is_raised_to_the_coordinator() -> None:
 
 
 def test_waiting_ends_at_the_timeout() -> None:
-    app = ClientApp()
+    app, go = ClientApp(), threading.Event()
 
     @app.train()
     def train(message: Message, context: Context) -> Message:
-        time.sleep(0.3)
+        go.wait(5)
         return Message(RecordDict(), reply_to=message)
 
     with MemoryGrid(app, contexts(1)) as grid:
         assert list(grid.send_and_receive(asks(grid, [1]), timeout=0.02)) == []
+        go.set()

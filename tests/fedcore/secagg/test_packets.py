@@ -9,6 +9,9 @@ from fedcore.secagg.aggregator import Opened
 from fedcore.secagg.messages import unpack
 from tests.fedcore.secagg.cohort import Cohort, make_terms, names, play
 
+FALSE_ALARM = 1e-8
+"""Of one count: keys are fresh in every run, and a run makes 24 counts."""
+
 
 @pytest.mark.parametrize("bits", [16, 32])
 @pytest.mark.parametrize("before", [[], ["p003"]])
@@ -36,7 +39,7 @@ def test_no_packet_holds_an_input_or_goes_with_one(bits: int, before: list[str])
         signed = vector.view(f"<i{bits // 8}").astype(np.float64)
         for values in inputs.values():
             correlation = np.corrcoef(signed, values.view(f"<i{bits // 8}").astype(np.float64))[0, 1]
-            assert abs(correlation) < 5 / np.sqrt(length)
+            assert abs(correlation) < 6.5 / np.sqrt(length)  # Keys are fresh: once in 10**10 pairs.
 
 
 @pytest.mark.parametrize("bits", [16, 32])
@@ -54,11 +57,12 @@ def test_with_the_masks_of_all_others_revealed_the_last_vector_is_uniform(bits: 
         add_mask(vector, seeds[name], -1 if victim < name else 1)
         for shift in range(0, bits, 8):
             part = (vector >> np.array(shift, dtype=vector.dtype)) & np.array(255, dtype=vector.dtype)
-            assert stats.chisquare(np.bincount(part.astype(np.int64), minlength=256)).pvalue > 1e-4, (count, shift)
+            counts = np.bincount(part.astype(np.int64), minlength=256)
+            assert stats.chisquare(counts).pvalue > FALSE_ALARM, (count, shift)
         top = (vector >> np.array(bits - 12, dtype=vector.dtype)).astype(np.int64)
-        assert stats.chisquare(np.bincount(top, minlength=4096)).pvalue > 1e-4
+        assert stats.chisquare(np.bincount(top, minlength=4096)).pvalue > FALSE_ALARM
     # And the same count finds a vector that is not masked.
-    assert stats.chisquare(np.bincount(zeros.astype(np.int64) & 255, minlength=256)).pvalue < 1e-9
+    assert stats.chisquare(np.bincount(zeros.astype(np.int64) & 255, minlength=256)).pvalue < FALSE_ALARM / 100
 
 
 def _pair_seed(cohort: Cohort, request: bytes, name: str, peer: str) -> bytes:
