@@ -181,7 +181,11 @@ _WORDS = frozenset(
     normal abnormal positive negative detected resistant susceptible intermediate ambulatory emergency inpatient
     acute observation admission short stay home field virtual left right arm appointment device task vision
     prescription route hispanic non nonhispanic following presenting conducted immunizations medications has have
-    history prescriptions received seen date back hr rr""".split()  # noqa: SIM905
+    history prescriptions received seen date back hr rr also been being both did do does had having here including into
+    its now currently today per their then there these they this those when where which while who age aged person
+    background note notes noted documented documentation record records summary finding findings found measured
+    reading readings observations showed shows presents presented presentation comes came attended attending attends
+    attendance consultation visits see sees vitals sign complaint complaints conditions exam during s""".split()  # noqa: SIM905
 )
 """Words by which notes join what they state; none of them is a finding, a drug or a name."""
 
