@@ -1,8 +1,9 @@
 """Words that carry no clinical fact of their own: all that a note may use beside what the input holds.
 
 A closed list is what makes it certain that a model adds nothing: any other word fails its sentence. No
-negation is in it, since a negation outside a fact's own wording could turn that fact around; and no word that by
-itself says that something was done or is to be done, such as surgery, treatment or advice: facts bring those along.
+negation is in it, since a negation outside a fact's own wording could turn that fact around. Words for acts that notes
+seldom need, such as surgery, treatment or advice, come with facts alone; those they are written with (prescribed, given,
+performed, vaccine) still stand here, so that "a procedure was performed" passes beside a fact where none is recorded.
 """
 
 __all__ = ["VOCABULARY", "VOCABULARY_ZH"]
