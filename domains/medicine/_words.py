@@ -2,8 +2,8 @@
 
 A closed list is what makes it certain that a model adds nothing: any other word fails its sentence. No
 negation is in it, since a negation outside a fact's own wording could turn that fact around. Words for acts that notes
-seldom need, such as surgery, treatment or advice, come with facts alone; those they are written with (prescribed, given,
-performed, vaccine) still stand here, so that "a procedure was performed" passes beside a fact where none is recorded.
+seldom need, such as surgery, treatment or advice, come with facts alone; those that they are written with (prescribed,
+given, performed, vaccine) still stand here: "a procedure was performed" passes beside a fact where none is recorded.
 """
 
 __all__ = ["VOCABULARY", "VOCABULARY_ZH"]
