@@ -99,13 +99,15 @@ class Fact(Sensitive):
     sense: str = ""
     """What words near it must not contradict: a key of `domains.checks.SENSES`."""
     drug: bool = False
+    beside: frozenset[str] = frozenset()
+    """Words that may stand in a sentence that states this fact, and in no other, such as "prescribed"."""
     derivation: str = ""
     """How it was computed, when it is not in the input as it stands."""
 
     @cached_property
     def claim(self) -> "Fact":
         """The fact wherever it stands: two entries of an input that say the same make one claim."""
-        return replace(self, path="", derivation="", text=self.text.lower())
+        return replace(self, path="", derivation="", text=self.text.lower(), beside=frozenset())
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -124,8 +126,8 @@ class Statement(Sensitive):
 class Skeleton(Sensitive):
     """All that a document may state.
 
-    `vocabulary` is closed: a word of the document is in it, or in the text of a fact. `forbidden` phrases
-    contradict the input, such as "no known allergies" beside an allergy. `lang` is the language of all of it.
+    `vocabulary` is closed: a word of the document is in it, in a fact's text, or may stand beside one. `forbidden`
+    phrases contradict the input, such as "no known allergies" beside an allergy. `lang` is the language of all of it.
     """
 
     statements: tuple[Statement, ...]

@@ -2,9 +2,10 @@
 
 Guarantee: a sentence that `Checker.check` passes consists only of figures that a fact of the skeleton holds
 (value, unit and scale, under its own cue, subject, year and direction), of names as the facts write them,
-and of words of the skeleton's closed vocabulary. A negation passes only inside a fact's own wording. What
-cannot be told is wrong: an unknown word, script or symbol fails the sentence. How a language writes figures,
-dates, negations and words is told by its `Orthography`: `_english.py`, `_han.py`.
+and of words of the skeleton's closed vocabulary or of those that a fact in the sentence brings along. A
+negation passes only inside a fact's own wording. What cannot be told is wrong: an unknown word, script or
+symbol fails the sentence. How a language writes figures, dates, negations and words is told by its
+`Orthography`: `_english.py`, `_han.py`.
 
 It is a check of statements, not of medicine or finance: whether the input is right is not its business.
 
@@ -163,19 +164,23 @@ class _Reading:
         for start, end in [(s.start, s.end) for s in self._spans] + [c[:2] for c in self._cues]:
             self._blank(start, end)
         self._trace_names()
-        for start, end in self._language.plain(self._rest, checker._vocabulary):
+        for start, end in self._language.plain(self._rest, self._vocabulary()):
             self._blank(start, end)
         self._trace_dates()
         self._figures = self._language.numbers(self._rest)
         self._years = [(f.start, f.end, f.text) for f in self._figures if self._is_year(f)]
         self._trace_numbers()
         self._trace_directions()
-        self.faults += self._language.leftovers(self._rest, checker._vocabulary)
+        self.faults += self._language.leftovers(self._rest, self._vocabulary())
 
     @property
     def mentions(self) -> tuple[Mention, ...]:
         """In the order of the text."""
         return tuple(sorted(self._mentions, key=lambda m: m.start))
+
+    def _vocabulary(self) -> frozenset[str]:
+        """The skeleton's words, and those that may stand beside what is traced so far."""
+        return self._checker._vocabulary.union(*(f.beside for m in self._mentions for f in m.facts))
 
     def _found(self, pattern: re.Pattern[str]) -> list[tuple[int, int, str]]:
         """Words of a pattern, but for those within a longer name: "allergic rhinitis" says nothing of an allergy."""

@@ -17,7 +17,19 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from domains.medicine._audit_words import HELD, MACHINE, OFTEN, OVER, PERSONS, PLAIN, QUIET, SPELT, STANDINGS, cues
+from domains.medicine._audit_words import (
+    DEEDS,
+    HELD,
+    MACHINE,
+    OFTEN,
+    OVER,
+    PERSONS,
+    PLAIN,
+    QUIET,
+    SPELT,
+    STANDINGS,
+    cues,
+)
 
 __all__ = ["Audit", "audit"]
 
@@ -28,7 +40,8 @@ _HAN_DATE = re.compile(r"(\d{4})年(?:(\d{1,2})月)?(?:(\d{1,2})日)?")
 _WORD = re.compile(r"[A-Za-z]+")
 _TAG = re.compile(r"<[^>]*>")
 _TYPE = re.compile(r"\s*\([a-z/ ]+\)$")
-_GAPS = re.compile(r"[\W_]+")
+_GAPS = re.compile(r"[\W_]+|(?<=[0-9A-Za-z])(?=[㐀-鿿])|(?<=[㐀-鿿])(?=[0-9A-Za-z])")
+"""Between words; Chinese needs no space beside a word in Latin letters."""
 _NONE_KNOWN = re.compile(
     r"no (?:known )?(?:drug )?allerg\w*(?! are recorded)\b|无已知过敏|无过敏|否认过敏", re.IGNORECASE
 )
@@ -58,8 +71,9 @@ def audit(value: Mapping[str, Any], text: str, lang: str = "en") -> Audit:
     """
     day = _day_of(value)
     kept = list(_kept(value))
+    deeds = list(_deeds(kept, value, text)) if _is_bundle(value) else []
     return Audit(
-        len(list(_unsupported(value, text, lang, day))),
+        len(list(_unsupported(value, text, lang, day))) + len(deeds),
         len([want for resource in kept for want in _musts(resource, value, day) if not _found(want, text)]),
         len(list(_turned(kept, value, text))),
     )
@@ -193,6 +207,21 @@ def _unsupported(value: Mapping[str, Any], text: str, lang: str, day: str) -> It
                 yield word
         elif word not in held and word not in cues(lang):
             yield word
+
+
+def _deeds(kept: list[Mapping[str, Any]], value: Mapping[str, Any], text: str) -> Iterator[str]:
+    """Words of a visit's note that say that something was done or found, where no resource of that kind was kept.
+
+    The input's own texts, and the words of a standing such as "not done", are passed over.
+    """
+    rest, deeds = _GAPS.sub(" ", text.lower()), {w for words, _ in DEEDS for w in words}
+    own = {_GAPS.sub(" ", part.lower()).strip() for s in _strings(value) for part in (s, _TYPE.sub("", s))}
+    own |= {cue for cues_of in OVER.values() for cue in cues_of}
+    for cue in sorted(own - deeds - {""}, key=len, reverse=True):
+        rest = re.sub(rf"(?<!\w){re.escape(cue)}(?!\w)" if cue.isascii() else re.escape(cue), " ", rest)
+    for words, types in DEEDS:
+        if not any(str(r.get("resourceType")).startswith(types) for r in kept):
+            yield from (w for w in words if re.search(rf"\b{w}\b" if w.isascii() else w, rest))
 
 
 def _musts(resource: Mapping[str, Any], value: Mapping[str, Any], day: str) -> Iterator[tuple[str, Any]]:

@@ -8,7 +8,20 @@ from collections.abc import Mapping
 from decimal import Decimal
 from functools import cache
 
-__all__ = ["HELD", "MACHINE", "OFTEN", "OVER", "PERSONS", "PLAIN", "QUIET", "SPELT", "STANDINGS", "VITALS", "cues"]
+__all__ = [
+    "DEEDS",
+    "HELD",
+    "MACHINE",
+    "OFTEN",
+    "OVER",
+    "PERSONS",
+    "PLAIN",
+    "QUIET",
+    "SPELT",
+    "STANDINGS",
+    "VITALS",
+    "cues",
+]
 
 STANDINGS = ("status", "clinicalStatus", "verificationStatus", "lifecycleStatus", "docStatus", "intent")
 MACHINE = frozenset(
@@ -136,6 +149,20 @@ VITALS: Mapping[str, tuple[str, ...]] = {
     "4548-4": ("hba1c", "糖化血红蛋白"),
 }
 """LOINC codes of vital signs -> the short names that notes have for them."""
+DEEDS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
+    (("prescribed", "prescription", "prescriptions", "处方", "开具"), ("MedicationRequest", "MedicationDispense")),
+    (("takes", "taken", "medication", "medications", "服用", "用药", "药物", "药品"), ("Medication",)),
+    (("given", "received", "给予"), ("Medication", "Immunization")),
+    (("vaccine", "vaccines", "immunization", "immunizations", "接种", "疫苗"), ("Immunization",)),
+    (("procedure", "procedures", "performed", "done", "conducted", "已行", "操作"), ("Procedure",)),
+    (("planned", "care", "随诊"), ("CarePlan", "ServiceRequest", "NutritionOrder", "Goal", "Communication")),
+    (("allergic", "有过敏史"), ("AllergyIntolerance",)),
+    (
+        ("measured", "reading", "readings", "vital", "vitals", "exam", "examination", "查体", "检查", "测量", "测得"),
+        ("Observation", "DiagnosticReport", "ImagingStudy", "Specimen"),
+    ),
+)
+"""Words that say that something was done or found -> what the types of resources begin with, one of which says it."""
 OFTEN = frozenset("once twice three four times a an per day daily week weekly month monthly as needed".split())  # noqa: SIM905
 """Words of frequency."""
 _CODES: Mapping[str, tuple[str, ...]] = {

@@ -20,6 +20,7 @@ from domains.base import Fact, Statement
 from domains.medicine._drugs import Medication
 from domains.medicine._labels import noun
 from domains.medicine._values import Speech, plain_number
+from domains.medicine._words import acts
 from domains.medicine.visit import Entry, Item, Visit, Vital
 
 __all__ = ["forbidden", "lower", "person", "phrase", "statements", "upper", "vital_words", "who"]
@@ -166,8 +167,9 @@ def phrase(drug: Medication, zh: bool = False) -> str:
     return (f"{text}（{drug.more}）" if zh else f"{text} ({drug.more})") if drug.more else text
 
 
-def _named(text: str, path: str, **more: Any) -> Fact:
-    return Fact(kind="name", text=text, path=path, **more)
+def _named(text: str, path: str, kind: str = "", *, zh: bool = False, **more: Any) -> Fact:
+    """A fact in words, with the words that may stand beside one of its kind."""
+    return Fact(kind="name", text=text, path=path, beside=acts(kind, "zh" if zh else "en"), **more)
 
 
 def _joined(items: Sequence[str], zh: bool) -> str:
@@ -231,14 +233,15 @@ def _listed(kind: str, items: Sequence[Item], zh: bool) -> list[Statement]:
         Statement(
             rule=f"record.{kind}",
             text=_sentence(kind, _joined([i.text if zh else lower(i.text) for i in items[n : n + 3]], zh), zh),
-            facts=tuple(_named(i.text, i.path) for i in items[n : n + 3]),
+            facts=tuple(_named(i.text, i.path, kind, zh=zh) for i in items[n : n + 3]),
         )
         for n in range(0, len(items), 3)
     ]
 
 
 def _one(kind: str, item: Item, zh: bool) -> Statement:
-    return Statement(rule=f"record.{kind}", text=_sentence(kind, item.text, zh), facts=(_named(item.text, item.path),))
+    fact = _named(item.text, item.path, kind, zh=zh)
+    return Statement(rule=f"record.{kind}", text=_sentence(kind, item.text, zh), facts=(fact,))
 
 
 def _entry(entry: Entry, zh: bool) -> Statement:
@@ -252,8 +255,10 @@ def _entry(entry: Entry, zh: bool) -> Statement:
     if entry.kind == "social":
         also = _also_social(entry.text)
         return Statement(rule=rule, text=_stopped(entry.text, zh), facts=(_named(entry.text, entry.path, also=also),))
-    fact = _named(entry.text, entry.path, drug=entry.kind in ("drug", "taken"))
     titled = entry.kind in ("past", "taken", "drug") and not _names_type(entry.text, zh)
+    measured = entry.kind in ("finding", "report")
+    said = "measured" if measured else entry.kind if titled else ""
+    fact = _named(entry.text, entry.path, said, zh=zh, drug=entry.kind in ("drug", "taken"))
     text = _sentence(entry.kind, entry.text, zh) if titled else _stopped(entry.text, zh)
     return Statement(rule=rule, text=text, facts=(fact,))
 
@@ -285,6 +290,7 @@ def _vital(vital: Vital, zh: bool) -> Statement:
         second=vital.second,
         units=frozenset({"", vital.unit.lower(), *more}),
         cues=frozenset((_CUES_ZH if zh else _CUES)[vital.name]),
+        beside=acts("measured", "zh" if zh else "en"),
     )
     return Statement(rule="record.vital", text=_stopped(text, zh), facts=(fact,))
 
@@ -293,7 +299,8 @@ def _drug(drug: Medication, zh: bool) -> Statement:
     """The drug by name; its dose and frequency belong to it and to no other."""
     plain = re.split(r"\s+\d", drug.name, maxsplit=1)[0]
     names = (drug.name, plain) if plain else (drug.name,)
-    needed = [_named(drug.name, drug.path, also=names[1:], drug=True)]
+    kind = "taken" if drug.taken else "drug"
+    needed = [_named(drug.name, drug.path, kind, zh=zh, also=names[1:], drug=True)]
     place = f"{drug.path}.{'dosage' if drug.taken else 'dosageInstruction'}[0]"
     if drug.amount is not None:
         also = _ALSO_OFTEN.get(drug.frequency, ())
@@ -306,7 +313,6 @@ def _drug(drug: Medication, zh: bool) -> Statement:
         needed.append(_named(drug.instruction, f"{place}.text", subject=names))
     if drug.more:
         needed.append(_named(drug.more, drug.path, subject=names))
-    kind = "taken" if drug.taken else "drug"
     return Statement(rule=f"record.{kind}", text=_sentence(kind, phrase(drug, zh), zh), facts=tuple(needed))
 
 
@@ -331,7 +337,7 @@ def _allergies(visit: Visit, zh: bool) -> list[Statement]:
                 Statement(
                     rule=rule,
                     text=_sentence("allergy", _joined([a.text if zh else lower(a.text) for a in group], zh), zh),
-                    facts=tuple(_named(a.text, a.path, cues=cues) for a in group),
+                    facts=tuple(_named(a.text, a.path, "allergy", zh=zh, cues=cues) for a in group),
                 )
                 for group in groups
             ),

@@ -145,8 +145,6 @@ class RecordTask:
         made = [replace(s, section=whole.section(s.rule)) for s in statements(source)]
         if whole.headings:
             made.sort(key=lambda s: whole.place(s.rule))
-        if source.allergies:
-            vocabulary |= {"过敏"} if zh else {"allergic", "allergy", "allergies", "known"}
         extra = tuple(Fact(kind="name", text=o.text, path=o.path, also=o.words) for o in source.origins)
         return Skeleton(
             statements=tuple(made),

@@ -17,7 +17,7 @@ from domains.medicine._words import VOCABULARY as NOTE_WORDS
 
 def _drug(name: str, dose: int, often: str) -> tuple[Fact, ...]:
     return (
-        Fact(kind="name", path="m", text=name, drug=True),
+        Fact(kind="name", path="m", text=name, drug=True, beside=frozenset({"takes"})),
         Fact(kind="number", path="m", text=f"{dose} mg", value=Decimal(dose), units=frozenset({"mg"}), subject=(name,)),
         Fact(kind="name", path="m", text=often, subject=(name,)),
     )
@@ -50,12 +50,12 @@ _VISIT = (
     ),
     *_drug("metformin", 500, "twice daily"),
     *_drug("aspirin", 75, "daily"),
-    Fact(kind="name", path="a", text="penicillin", cues=frozenset({"allergic"})),
+    Fact(kind="name", path="a", text="penicillin", cues=frozenset({"allergic"}), beside=frozenset({"allergic"})),
 )
 NOTE = Checker(
     Skeleton(
         statements=(Statement(rule="all", text="", facts=_VISIT),),
-        vocabulary=NOTE_WORDS | {"allergic"},
+        vocabulary=NOTE_WORDS,
         forbidden=("no known allergies",),
     )
 )
@@ -84,6 +84,8 @@ def test_what_the_input_holds_passes(sentence: str) -> None:
     [
         ("A 68-year-old woman.", "number"),
         ("She is sixty-eight years old.", "number"),
+        ("A 67-year-old woman takes.", "word"),
+        ("A 67-year-old woman is allergic.", "word"),
         ("A 67-month-old woman.", "number"),
         ("BP 142/89.", "number"),
         ("BP 142.", "number"),

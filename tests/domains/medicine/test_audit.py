@@ -131,7 +131,7 @@ REFUTED = whole(
         ("Visit of 2024-06-14. Problems: gout.", Audit(0, 1, 1)),
         ("Visit of 2024-06-14. Ruled out: gout. Aged 44.", Audit(1, 0, 0)),
         ("Visit of 2024-06-15. Ruled out: gout.", Audit(1, 1, 0)),
-        ("Visit of 2024-06-14. Ruled out: gout. Takes aspirin.", Audit(1, 0, 0)),
+        ("Visit of 2024-06-14. Ruled out: gout. Takes aspirin.", Audit(2, 0, 0)),
         ("Visit of 2024-06-14. Ruled out: gout. No known allergies.", Audit(0, 0, 1)),
         ("Visit of 2024-06-14.", Audit(0, 2, 0)),
     ],
