@@ -8,6 +8,8 @@
 4. What must be said and is not said yet is added from the skeleton, marked.
 5. The whole document is checked once more. One figure that cannot be traced stops everything.
 
+Several documents are made side by side, and what they ask of the model goes to it together.
+
 Guarantee: a document holds every statement that must be made, and no figure that the input does not hold,
 whatever the model writes. Nothing here knows a field of work.
 """
@@ -18,11 +20,12 @@ from functools import reduce
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from domains._han import HAN_STOPS, joined
+from domains._together import Asking, Order, Settings, WritesText, together
 from domains.base import Fact, Sensitive, Skeleton, Statement, Task
 from domains.checks import Checked, Checker, Mention
 from fedcore.errors import ConcordatError
 
-__all__ = ["ComposesText", "Document", "Sentence", "Settings", "WritesText", "draft", "generate"]
+__all__ = ["ComposesText", "Document", "Sentence", "Settings", "WritesText", "draft", "generate", "generate_all"]
 
 _TRIES = 2
 """How often a failed sentence is written again."""
@@ -32,14 +35,6 @@ _SENTENCES = 24
 """Sentences of the model's that are read; the rest of its text is left out."""
 
 
-class WritesText(Protocol):
-    """Whatever continues prompts: `domains.language.Writer`, or a stand-in."""
-
-    def write(self, prompts: Sequence[str], *, max_new_tokens: int, temperature: float, seed: int) -> list[str]:
-        """Continue each prompt."""
-        ...
-
-
 @runtime_checkable
 class ComposesText(Protocol):
     """A task that makes its own document, each sentence checked against the sentence that it rewords."""
@@ -47,15 +42,6 @@ class ComposesText(Protocol):
     def compose(self, source: Any, writer: WritesText | None, settings: "Settings") -> "Document":
         """The checked document."""
         ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """How to write; none of it can weaken a check."""
-
-    max_new_tokens: int = 96
-    temperature: float = 0.3
-    seed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -184,23 +170,41 @@ def generate(task: Task, source: Any, writer: WritesText | None, settings: Setti
     return draft(task, task.skeleton(source), task.prompt(source), writer, settings)
 
 
+def generate_all(task: Task, sources: Sequence[Any], writer: WritesText | None, settings: Settings) -> list[Document]:
+    """As `generate` for several sources, whose prompts go to the model together: many cost it little more than one.
+
+    Which samples a source gets depends on what it is batched with; what holds of every document does not.
+    """
+    if isinstance(task, ComposesText):
+        return [task.compose(source, writer, settings) for source in sources]
+    steps = [_drafting(task, task.skeleton(s), task.prompt(s), writer is not None, settings) for s in sources]
+    return together(steps, writer)
+
+
 def draft(task: Task, skeleton: Skeleton, prompt: str, writer: WritesText | None, settings: Settings) -> Document:
     """As `generate`, from a skeleton and a prompt."""
+    return together([_drafting(task, skeleton, prompt, writer is not None, settings)], writer)[0]
+
+
+def _drafting(task: Task, skeleton: Skeleton, prompt: str, by_model: bool, settings: Settings) -> Asking[Document]:
+    """One document, step by step."""
     checker = Checker(skeleton)
     own = [_own(checker, skeleton, statement) for statement in skeleton.statements]
-    checked = [checker.check(s) for s in _prose(checker, prompt, writer, settings)]
-    final, rewritten = _again(checker, prompt, checked, writer, settings)
+    final, rewritten = list[Checked](), 0
+    if by_model:
+        sentences = yield from _prose(checker, prompt, settings)
+        final, rewritten = yield from _again(checker, prompt, [checker.check(s) for s in sentences], settings)
     kept, replaced, repeated = _keep(skeleton, own, final)
-    sentences = _placed(skeleton, _complete(skeleton, own, kept))
+    placed = _placed(skeleton, _complete(skeleton, own, kept))
     document = Document(
         task=task.name,
         task_version=task.version,
-        sentences=tuple(sentences),
+        sentences=tuple(placed),
         sections=tuple(dict.fromkeys(s.section for s in skeleton.statements)),
         rewritten=rewritten,
         replaced=replaced,
         repeated=repeated,
-        added=sum(s.source == "skeleton" and not s.replaces for s in sentences) if writer else 0,
+        added=sum(s.source == "skeleton" and not s.replaces for s in placed) if by_model else 0,
     )
     _prove(checker, skeleton, own, document)
     return document
@@ -233,16 +237,9 @@ def _own(checker: Checker, skeleton: Skeleton, statement: Statement) -> Sentence
     )
 
 
-def _prose(checker: Checker, prompt: str, writer: WritesText | None, settings: Settings) -> list[str]:
+def _prose(checker: Checker, prompt: str, settings: Settings) -> Asking[list[str]]:
     """The model's sentences. Text after the prompt's own marker is another record that it makes up."""
-    if writer is None:
-        return []
-    text = writer.write(
-        [prompt],
-        max_new_tokens=settings.max_new_tokens,
-        temperature=settings.temperature,
-        seed=settings.seed,
-    )[0]
+    text = (yield Order(prompts=(prompt,), settings=settings))[0]
     marker = prompt.rsplit("\n", 1)[-1].strip()
     if marker:
         text = text.partition("\n" + marker)[0]
@@ -252,20 +249,21 @@ def _prose(checker: Checker, prompt: str, writer: WritesText | None, settings: S
 
 
 def _again(
-    checker: Checker, prompt: str, checked: list[Checked], writer: WritesText | None, settings: Settings
-) -> tuple[list[Checked], int]:
+    checker: Checker, prompt: str, checked: list[Checked], settings: Settings
+) -> Asking[tuple[list[Checked], int]]:
     """Write failed sentences again, all of one try in one batch."""
     final, rewritten = list(checked), 0
     for attempt in range(1, _TRIES + 1):
         failed = [i for i, c in enumerate(final) if c.faults]
-        if not failed or writer is None:
+        if not failed:
             break
-        prompts = [prompt + _before(final, i) for i in failed]
-        texts = writer.write(
-            prompts,
-            max_new_tokens=min(settings.max_new_tokens, 48),
-            temperature=settings.temperature / (attempt + 1),
-            seed=settings.seed + 7919 * attempt,
+        texts = yield Order(
+            prompts=tuple(prompt + _before(final, i) for i in failed),
+            settings=Settings(
+                max_new_tokens=min(settings.max_new_tokens, 48),
+                temperature=settings.temperature / (attempt + 1),
+                seed=settings.seed + 7919 * attempt,
+            ),
         )
         for i, text in zip(failed, texts, strict=True):
             new = next(iter(checker.sentences(text)), "")

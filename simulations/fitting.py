@@ -33,8 +33,6 @@ from simulations.world import World
 __all__ = ["DELTA", "fit", "scenario_of"]
 
 DELTA = 1e-5
-_HELD_OUT = 2
-"""Units that a simulation sets aside to measure a loss on."""
 _MOMENTUM = 0.9
 """Of a recipe that asks for "sgd"."""
 _MASKED = 4
@@ -119,8 +117,7 @@ def scenario_of(
     units: dict[str, list[str]] = {}
     for record in records:
         units.setdefault(str(record["unit"]), []).append(str(record["site"]))
-    kept, _ = partitions.hold_out(units, _HELD_OUT, seed)
-    sites = partitions.by_column({u: units[u] for u in kept}, merge_below=recipe.least_units)
+    sites = partitions.by_column(units, merge_below=recipe.least_units)
     masked = recipe.joint and epsilon is not None and len(sites) >= _MASKED
     privacy = PrivacySettings(
         epsilon=_ANY,
@@ -128,7 +125,7 @@ def scenario_of(
         delta=DELTA,
         sampling_rate=recipe.sampling_rate,
         steps_per_round=recipe.steps_per_round,
-        expected_batch_units=max(1.0, round(recipe.sampling_rate * len(kept) / len(sites), 3)),
+        expected_batch_units=max(1.0, round(recipe.sampling_rate * len(units) / len(sites), 3)),
         examples_per_unit=recipe.examples_per_unit,
         clip_norm_l2=recipe.clip_norm_l2,
         honest_minimum=len(sites) - 2 if masked else None,
@@ -141,7 +138,7 @@ def scenario_of(
         rounds=recipe.rounds,
         seed=seed,
         max_tokens=recipe.max_tokens,
-        records=RecordsSettings(unit="unit", format="jsonl", heldout_units=_HELD_OUT),
+        records=RecordsSettings(unit="unit", format="jsonl", heldout_units=0),
         split=SplitSettings(kind="column", column="site", merge_below_units=recipe.least_units),
         privacy=privacy,
         adapter=AdapterSettings(rank=recipe.rank, alpha=recipe.alpha, targets=recipe.targets),
@@ -150,7 +147,7 @@ def scenario_of(
             learning_rate=recipe.learning_rate,
             momentum=_MOMENTUM if recipe.optimiser == "sgd" else 0.0,
         ),
-        evaluation=EvaluationSettings(examples=_HELD_OUT, every_round=False),
+        evaluation=EvaluationSettings(every_round=False),
         joint=recipe.joint,
         secure_sums=SecureSumSettings(threshold=len(sites) - 1, colluders=1) if masked else None,
         widths=WidthSettings(up="float32", down="float32"),

@@ -66,7 +66,7 @@ class RecordsSettings:
         units_per_site: How many units each synthetic site has.
         format: As in a node's settings.
         fields: Task field -> column or path, for files that name things in another way.
-        heldout_units: Units that no institution holds; the loss is measured on them.
+        heldout_units: Units that no institution holds; the loss is measured on them, and nowhere where there are none.
         canary_units: Further units that no institution holds; a gate looks at them.
     Raises:
         ConfigError: A number is out of range.
@@ -82,8 +82,8 @@ class RecordsSettings:
     canary_units: int = 0
 
     def __post_init__(self) -> None:
-        if self.heldout_units < 1 or self.units_per_site < 1 or self.canary_units < 0:
-            raise ConfigError("[records] heldout_units and units_per_site must be at least 1, canary_units not below 0")
+        if self.heldout_units < 0 or self.units_per_site < 1 or self.canary_units < 0:
+            raise ConfigError("[records] units_per_site must be at least 1, heldout_units and canary_units not below 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,6 +231,9 @@ class Scenario:
             raise ConfigError("scenario: rounds and evaluation.examples must be at least 1, quorum at least 0")
         if self.gate is not None and not self.records.canary_units:
             raise ConfigError("a gate needs units to look at", do="set [records] canary_units, or leave [gate] out")
+        measured = self.gate is not None or self.attack is not None or self.comparison is not None
+        if measured and not self.records.heldout_units:
+            raise ConfigError("a gate, an attack and a comparison measure a loss", do="set [records] heldout_units")
         if self.attack is not None and self.secure_sums is not None:
             raise ConfigError("attacks are simulated on visible updates", do="leave [attack] or [secure_sums] out")
         shared = self.privacy.honest_minimum is not None

@@ -299,7 +299,7 @@ class World:
                 store,
                 SigningIdentity.load(directory.coordinator_key),
                 lambda: members,
-                evaluator=heldout,
+                evaluator=heldout if self.units.heldout else None,
                 report=report,
                 clock=Clock(poll_s=_POLL_S),
                 stopped=stopped,

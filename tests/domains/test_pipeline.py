@@ -14,7 +14,7 @@ from domains.base import Fact, Skeleton, Statement, Task, load_task
 from domains.finance import synthetic as companies
 from domains.medicine import synthetic as patients
 from domains.medicine.visit import visits
-from domains.pipeline import Document, Settings, draft, generate
+from domains.pipeline import Document, Settings, draft, generate, generate_all
 from fedcore.errors import ConcordatError
 
 RECORD, REPORT = load_task("medicine.record"), load_task("finance.report")
@@ -132,6 +132,28 @@ def test_a_failed_sentence_is_written_again_cooler_and_with_another_seed() -> No
     (_, first, seed), (_, second, other) = script.asked
     assert second < first
     assert seed != other
+
+
+class Recites:
+    """A writer whose texts follow from each prompt alone, the longest of which never pass."""
+
+    def __init__(self) -> None:
+        self.calls: list[int] = []
+
+    def write(self, prompts: Sequence[str], *, max_new_tokens: int, temperature: float, seed: int) -> list[str]:
+        self.calls.append(len(prompts))
+        known = {task.prompt(task.read(fields)): text for task, fields, text in ROWS}
+        return [" " + known.get(p, "A 199-year-old patient.") + " Seen 99 times. Takes 98 mg." for p in prompts]
+
+
+def test_many_documents_are_what_each_is_alone_and_ask_the_model_together() -> None:
+    several = [task.read(fields) for task, fields, _ in ROWS if task is RECORD]
+    alone = [generate(RECORD, source, Recites(), Settings()) for source in several]
+    together = Recites()
+    assert generate_all(RECORD, several, together, Settings()) == alone
+    assert together.calls[0] == len(several)
+    assert len(together.calls) == 3, "once for all first drafts, twice for what failed"
+    assert generate_all(RECORD, several, None, Settings()) == [generate(RECORD, s, None, Settings()) for s in several]
 
 
 def test_a_sentence_is_written_again_at_most_twice() -> None:

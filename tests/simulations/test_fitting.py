@@ -12,6 +12,7 @@ from domains.evaluation import Bench, Fit, Recipe
 from domains.features import make_features_base
 from fedcore.errors import RecordError
 from simulations.fitting import fit, scenario_of
+from simulations.units import Units
 from tests.domains.packs import install_classifier
 
 LABELS = ("north", "south")
@@ -64,6 +65,16 @@ def test_a_run_that_is_kept_is_not_trained_again(base: Path, tmp_path: Path) -> 
     again = fit(**given, epsilon=8.0, seed=1, out=tmp_path / "kept", report=lambda done, _: steps.append(done))
     assert again.digest == first.digest
     assert not steps
+
+
+def test_every_unit_that_is_given_trains(base: Path, tmp_path: Path) -> None:
+    records = rows(5, seed=1, sites=2)
+    recipe = Recipe(base=base, rounds=1, sampling_rate=1.0, least_units=1)
+    fit(task="toy.topic", records=records, recipe=recipe, base=base, epsilon=None, seed=0, out=tmp_path / "kept")
+    scenario = scenario_of("toy.topic", records, recipe, base=base, epsilon=None, seed=0)
+    units = Units.of(scenario, records=tmp_path / "kept" / "records.jsonl")
+    assert units.heldout == ()
+    assert sorted(u for held in units.split.values() for u in held) == sorted(r["unit"] for r in records)
 
 
 def test_noise_is_shared_behind_masks_where_there_are_four_sites(base: Path) -> None:

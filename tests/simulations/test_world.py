@@ -91,6 +91,22 @@ def test_a_gate_looks_at_units_that_nobody_holds_and_that_the_loss_does_not_see(
         assert line["quarantined"] is None
 
 
+def test_without_heldout_units_everyone_trains_and_no_loss_is_stated(
+    tmp_path: Path, quickstart: Quickstart, prepare: Prepare
+) -> None:
+    plain = quickstart(steps_per_round=1)
+    everyone = dataclasses.replace(plain, records=dataclasses.replace(plain.records, heldout_units=0))
+    results = World(prepare(tmp_path / "run", everyone)).run()
+    assert (results.status, results.heldout_units) == ("completed", 0)
+    assert (results.loss_base, results.loss_released) == (None, None)
+    with pytest.raises(ConfigError, match="heldout_units"):
+        dataclasses.replace(
+            everyone,
+            records=dataclasses.replace(everyone.records, canary_units=3),
+            gate=Gate(records="whatever", largest_rise=1.0),
+        )
+
+
 def test_a_gate_without_canary_units_is_refused(quickstart: Quickstart) -> None:
     with pytest.raises(ConfigError, match="canary_units"):
         dataclasses.replace(quickstart(), gate=Gate(records="whatever", largest_rise=1.0))
