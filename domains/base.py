@@ -100,7 +100,8 @@ class Fact(Sensitive):
     """What words near it must not contradict: a key of `domains.checks.SENSES`."""
     drug: bool = False
     beside: frozenset[str] = frozenset()
-    """Words that may stand in a sentence that states this fact, and in no other, such as "prescribed"."""
+    """Words that may stand in a sentence that states this fact, such as "prescribed", unless it also states one that
+    has other words of its own."""
     derivation: str = ""
     """How it was computed, when it is not in the input as it stands."""
 

@@ -2,7 +2,7 @@
 
 Guarantee: a sentence that `Checker.check` passes consists only of figures that a fact of the skeleton holds
 (value, unit and scale, under its own cue, subject, year and direction), of names as the facts write them,
-and of words of the skeleton's closed vocabulary or of those that a fact in the sentence brings along. A
+and of words of the skeleton's closed vocabulary or of those that the sentence's facts bring along. A
 negation passes only inside a fact's own wording. What cannot be told is wrong: an unknown word, script or
 symbol fails the sentence. How a language writes figures, dates, negations and words is told by its
 `Orthography`: `_english.py`, `_han.py`.
@@ -179,8 +179,10 @@ class _Reading:
         return tuple(sorted(self._mentions, key=lambda m: m.start))
 
     def _vocabulary(self) -> frozenset[str]:
-        """The skeleton's words, and those that may stand beside what is traced so far."""
-        return self._checker._vocabulary.union(*(f.beside for m in self._mentions for f in m.facts))
+        """The skeleton's words, and those that may stand beside all that is traced so far and brings any."""
+        each = [frozenset[str]().union(*(f.beside for f in m.facts)) for m in self._mentions]
+        brought = [words for words in each if words]
+        return self._checker._vocabulary | (frozenset.intersection(*brought) if brought else frozenset())
 
     def _found(self, pattern: re.Pattern[str]) -> list[tuple[int, int, str]]:
         """Words of a pattern, but for those within a longer name: "allergic rhinitis" says nothing of an allergy."""

@@ -2,8 +2,8 @@
 
 `VOCABULARY` joins facts and carries none of its own: any other word fails its sentence. No negation is in it, since a
 negation outside a fact's own wording could turn that fact around. `acts` says that something was done, found or
-planned: such words stand only in a sentence that states a fact of their kind, so that "a vaccine was given" passes
-beside the vaccine of an Immunization and nowhere else.
+planned: such words stand only in a sentence that states a fact of their kind and none of another kind, so that "a
+vaccine was given" passes beside the vaccine of an Immunization, and not where the sentence names a plan too.
 
 >>> "performed" in VOCABULARY, "performed" in acts("procedure"), "performed" in acts("drug")
 (False, True, False)
