@@ -69,6 +69,8 @@ _ADAPTER = "default"
 
 _ENCODED_AT_ONCE = 32
 _ENCODED_TOKENS = 256
+_WRITTEN_TOKENS = 16384
+"""Of prompts and texts together, padding included, that are written at a time: they fill the model's cache."""
 
 _PROBE = (3, 5)
 """Sequences and tokens of the probe that finds where LoRA can attach; unequal, so that axes cannot be confused."""
@@ -594,7 +596,7 @@ class Writer:
         """Continue each prompt until the end token or `max_new_tokens`.
 
         Args:
-            prompts: Padded on the left, with padding masked.
+            prompts: Padded on the left, with padding masked; many go through the model in parts.
             max_new_tokens: Most tokens to write, >= 1.
             temperature: 0 takes the likeliest token each time; otherwise the distribution is sampled whole.
             seed: Decides the samples; the process's own random state is untouched.
@@ -613,28 +615,34 @@ class Writer:
                 got=str(width + max_new_tokens),
                 do="shorten the input",
             )
-        pad = base.tokenizer.pad_token_id
-        ids = torch.tensor([[pad] * (width - len(r)) + r for r in rows], device=base.device)
-        mask = torch.tensor([[0] * (width - len(r)) + [1] * len(r) for r in rows], device=base.device)
         sampling: dict[str, Any] = {"do_sample": False}
         if temperature > 0:
             sampling = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
         config = transformers.GenerationConfig(
             max_new_tokens=max_new_tokens,
-            pad_token_id=pad,
+            pad_token_id=base.tokenizer.pad_token_id,
             eos_token_id=base.tokenizer.eos_token_id,
             use_cache=True,
             **sampling,
         )
-        shaping = transformers.LogitsProcessorList(
-            [_Shaped(s.begin(len(rows), width, max_new_tokens)) for s in self._shapes]
-        )
+        at_once = max(1, _WRITTEN_TOKENS // (width + max_new_tokens))
         devices = range(torch.cuda.device_count()) if base.device.type == "cuda" else []
         with base.without_adapter() if self._adapted is None else nullcontext(), torch.random.fork_rng(devices):
             torch.manual_seed(seed)
-            out = base.model.generate(
-                input_ids=ids, attention_mask=mask, generation_config=config, logits_processor=shaping
-            )
+            return [t for i in range(0, len(rows), at_once) for t in self._batch(rows[i : i + at_once], config)]
+
+    def _batch(self, rows: Sequence[list[int]], config: transformers.GenerationConfig) -> list[str]:
+        """Continue prompts that go through the model together."""
+        base, width, pad = self._base, max(map(len, rows)), config.pad_token_id
+        shaping = transformers.LogitsProcessorList(
+            [_Shaped(s.begin(len(rows), width, config.max_new_tokens)) for s in self._shapes]
+        )
+        out = base.model.generate(
+            input_ids=torch.tensor([[pad] * (width - len(r)) + r for r in rows], device=base.device),
+            attention_mask=torch.tensor([[0] * (width - len(r)) + [1] * len(r) for r in rows], device=base.device),
+            generation_config=config,
+            logits_processor=shaping,
+        )
         return [str(t) for t in base.tokenizer.batch_decode(out[:, width:], skip_special_tokens=True)]
 
 

@@ -530,6 +530,22 @@ def test_greedy_writing_equals_slow_twin_in_any_batch(load: Callable[..., Base],
     assert Writer(base, adapted).write(prompts, max_new_tokens=12, temperature=0, seed=0) == expected
 
 
+def test_prompts_that_are_too_many_for_the_cache_go_in_parts(
+    load: Callable[..., Base], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, prompts = load("llama"), ["Facts: woman, 64", "Facts: man", "Facts: a", "Facts: a girl", "Facts:"]
+    whole = Writer(base).write(prompts, max_new_tokens=12, temperature=0, seed=0)
+    sizes = set[int]()
+    handle = base.model.register_forward_pre_hook(
+        lambda _m, _a, given: sizes.add(len(given["input_ids"])), with_kwargs=True
+    )
+    width = max(len(base.tokens(p)) for p in prompts) + 1
+    monkeypatch.setattr("domains.language._WRITTEN_TOKENS", 2 * (width + 12) + 1)
+    assert Writer(base).write(prompts, max_new_tokens=12, temperature=0, seed=0) == whole
+    handle.remove()
+    assert sizes == {1, 2}
+
+
 def test_writer_without_adapter_is_the_base(load: Callable[..., Base]) -> None:
     base = load("llama")
     prompts = ["Facts: woman, 64", "Facts: man"]
