@@ -79,14 +79,13 @@ def together(works: Sequence[Asking[T]], writer: WritesText | None) -> list[T]:
     while waiting and writer is not None:
         chosen = next(iter(waiting.values())).settings
         alike = {i: order for i, order in waiting.items() if order.settings == chosen}
-        texts = iter(
-            writer.write(
-                [p for order in alike.values() for p in order.prompts],
-                max_new_tokens=chosen.max_new_tokens,
-                temperature=chosen.temperature,
-                seed=chosen.seed,
-            )
+        texts = writer.write(
+            [p for order in alike.values() for p in order.prompts],
+            max_new_tokens=chosen.max_new_tokens,
+            temperature=chosen.temperature,
+            seed=chosen.seed,
         )
         for i, order in alike.items():
-            go_on(i, [next(texts) for _ in order.prompts])
+            own, texts = texts[: len(order.prompts)], texts[len(order.prompts) :]
+            go_on(i, own)
     return [done[i] for i in range(len(works))]

@@ -2,8 +2,9 @@
 
 It is slow and plain on purpose: no reading of visits, no narrator, no checker of sentences is used here. Every
 number and date of the text must stand in the input (the age is computed again); every word must be one of the
-input, of an element's name, or of a short list; every element that a note must say is listed again from the
-JSON and looked up in the text; whatever is refuted, over, stopped or not done must say so wherever it is named.
+input, of an element's name, or of a short list, and one that says that something was done needs a resource that
+says so; every element that a note must say is listed again from the JSON and looked up in the text; whatever is
+refuted, over, stopped or not done must say so wherever it is named.
 
 >>> flag = {"resourceType": "Flag", "status": "inactive", "code": {"text": "fall risk"}}
 >>> audit(flag, "Flag, inactive: fall risk."), audit(flag, "A fall risk of 12 points.")
