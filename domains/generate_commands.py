@@ -25,7 +25,7 @@ from domains.base import Task, load_task, traits
 from domains.filter import Filter
 from domains.filter_task import FilterTask
 from domains.formats import Format
-from domains.generating import Batch, Generator, Order, batch, fields_of, inputs, write_whole
+from domains.generating import Batch, Generator, Order, batch, fields_of, inputs, save
 from domains.pipeline import Document, WritesText
 from domains.release_commands import KeyOption, load_release
 from domains.stamping import ModelUsed
@@ -150,7 +150,7 @@ def generate_command(
     place = _place(out, source, chosen)
     if place is not None:
         path, file_form = place
-        write_whole(path, _file(document, sheet, file_form, as_json=as_json))
+        save(path, _file(document, sheet, file_form, as_json=as_json))
     if chosen in ("md", "json") and form and not as_json and out is None:
         typer.echo(formats.render(sheet, chosen).decode(), nl=False)
         return

@@ -12,14 +12,13 @@ that was made from the same input with the same settings. One input that cannot 
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from domains import formats
+from domains._files import write_whole
 from domains.base import Language, Task, load_task, task_digest, task_names, traits
 from domains.classifying import Judge
 from domains.dense import Embeds
@@ -33,7 +32,7 @@ from fedcore import canonical
 from fedcore.errors import ConcordatError, ConfigError, LinkError, RecordError, StorageError, TrustError
 from fedcore.manifest import ReleaseManifest
 
-__all__ = ["Batch", "Generator", "Order", "batch", "fields_of", "inputs", "write_whole"]
+__all__ = ["Batch", "Generator", "Order", "batch", "fields_of", "inputs", "save"]
 
 _INPUT_LIMIT_BYTES = 64 << 20
 
@@ -243,7 +242,7 @@ def batch(
             failed[source.name] = str(error)
             tell(source.name, str(error))
             continue
-        write_whole(target, data)
+        save(target, data)
         written.append(target)
     return Batch(written=tuple(written), skipped=tuple(skipped), failed=failed)
 
@@ -289,24 +288,14 @@ def fields_of(path: Path, task: Task) -> Mapping[str, Any]:
     return value if is_fields else {first: value}
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all: it has its name only once it is on the disk.
+def save(path: Path, data: bytes) -> None:
+    """Write a document whole or not at all, readable by its owner alone.
 
     Raises:
         StorageError: It cannot be written.
     """
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).chmod(0o600)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        write_whole(path, data, mode=0o600)
     except OSError as error:
         raise StorageError(f"{path} cannot be written ({error.strerror})", do="choose another --out") from error
 

@@ -20,7 +20,6 @@ import json
 import os
 import re
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from domains._files import write_whole
 from domains.base import Sensitive
 from domains.dense import Embeds
 from domains.retrieval import Index
@@ -213,8 +213,8 @@ class KnowledgeStore:
                     "added": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                 }
                 lines = b"".join(canonical.encode(asdict(c)) + b"\n" for c in base.clauses)
-                _replace(folder / f"{digest}.jsonl", lines)
-                _replace(folder / _POINTER, canonical.encode({"versions": [*versions, entry]}))
+                write_whole(folder / f"{digest}.jsonl", lines, mode=0o644)
+                write_whole(folder / _POINTER, canonical.encode({"versions": [*versions, entry]}), mode=0o644)
         except OSError as error:
             raise StorageError(f"{folder} cannot be written ({error.strerror})", do="free or choose a disk") from error
         return self.open(name)
@@ -260,21 +260,6 @@ class KnowledgeStore:
                 f"a version of the knowledge base {name} is not what its digest says", do="add it again from its files"
             )
         return base
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write a whole file or nothing: it is on the disk before it has its name."""
-    handle, temporary = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import pytest
 from domains import formats
 from domains.base import load_task
 from domains.finance.synthetic import records
-from domains.generating import Generator, Order, batch, fields_of, inputs, write_whole
+from domains.generating import Generator, Order, batch, fields_of, inputs, save
 from domains.stamping import ModelUsed, content_number
 from fedcore.errors import ConfigError, LinkError, RecordError, StorageError
 
@@ -117,7 +117,7 @@ def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(StorageError, match="No space"):
-        write_whole(target, b"new")
+        save(target, b"new")
     assert [p.name for p in tmp_path.iterdir()] == ["a.md"]
     assert target.read_bytes() == b"old"
 
