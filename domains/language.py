@@ -31,12 +31,14 @@ import transformers
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers.cache_utils import DynamicLayer
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.pytorch_utils import Conv1D
 
 from domains import bases, features
 from domains._forms import RESIDUAL, attach_core, require_form, tensor_name
 from domains._head import HeadAlone
+from domains._prefixes import Prefixes, prefixes
 from domains._sites import LoraSite, ResidualPair, lora_site
 from domains._tokens import IGNORED, Encoded, TokenBatch, collate
 from fedcore.adapter import AdapterSchema, AdapterState, FloatArray, ModelCard, ModuleShape, TensorSpec
@@ -632,18 +634,58 @@ class Writer:
             return [t for i in range(0, len(rows), at_once) for t in self._batch(rows[i : i + at_once], config)]
 
     def _batch(self, rows: Sequence[list[int]], config: transformers.GenerationConfig) -> list[str]:
-        """Continue prompts that go through the model together."""
-        base, width, pad = self._base, max(map(len, rows)), config.pad_token_id
+        """Continue prompts that go through the model together; a beginning that several share is read once."""
+        shared = prefixes(rows)
+        cache = self._read(shared, config) if shared else None
+        cuts = [len(shared.distinct[i]) for i in shared.which] if shared and cache else [0] * len(rows)
+        # Padding stands before what is in the cache, and again before what is still to be read.
+        read, rest = max(cuts), max(len(r) - c for r, c in zip(rows, cuts, strict=True))
+        ids, mask = self._padded(
+            [[*_left(r[:c], read), *_left(r[c:], rest)] for r, c in zip(rows, cuts, strict=True)], config
+        )
+        width = read + rest
         shaping = transformers.LogitsProcessorList(
             [_Shaped(s.begin(len(rows), width, config.max_new_tokens)) for s in self._shapes]
         )
-        out = base.model.generate(
-            input_ids=torch.tensor([[pad] * (width - len(r)) + r for r in rows], device=base.device),
-            attention_mask=torch.tensor([[0] * (width - len(r)) + [1] * len(r) for r in rows], device=base.device),
+        out = self._base.model.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            past_key_values=cache,
             generation_config=config,
             logits_processor=shaping,
         )
-        return [str(t) for t in base.tokenizer.batch_decode(out[:, width:], skip_special_tokens=True)]
+        return [str(t) for t in self._base.tokenizer.batch_decode(out[:, width:], skip_special_tokens=True)]
+
+    def _read(self, shared: Prefixes, config: transformers.GenerationConfig) -> Any | None:
+        """The cache of every row's prefix, or None where padding inside a text would change what a layer sees."""
+        ids, mask = self._padded([_left(p, shared.width) for p in shared.distinct], config)
+        reading = transformers.GenerationConfig(
+            max_new_tokens=1,
+            pad_token_id=config.pad_token_id,
+            eos_token_id=config.eos_token_id,
+            use_cache=True,
+            do_sample=False,
+            return_dict_in_generate=True,
+        )
+        cache = self._base.model.generate(input_ids=ids, attention_mask=mask, generation_config=reading).past_key_values
+        # Windows count places, not tokens, and a state has no places at all.
+        if not all(type(layer) is DynamicLayer for layer in cache.layers):
+            return None
+        cache.batch_select_indices(torch.tensor(shared.which))
+        return cache
+
+    def _padded(
+        self, rows: Sequence[Sequence[int | None]], config: transformers.GenerationConfig
+    ) -> tuple[Tensor, Tensor]:
+        """Tokens and mask of rows of one length, None where there is nothing to read."""
+        ids = [[config.pad_token_id if t is None else t for t in row] for row in rows]
+        mask = [[int(t is not None) for t in row] for row in rows]
+        return torch.tensor(ids, device=self._base.device), torch.tensor(mask, device=self._base.device)
+
+
+def _left(tokens: Sequence[int], width: int) -> list[int | None]:
+    """Tokens with nothing before them, so many places in all."""
+    return [*[None] * (width - len(tokens)), *tokens]
 
 
 class _Shaped(transformers.LogitsProcessor):  # type: ignore[misc]

@@ -2,9 +2,9 @@
 
 1. The task derives the skeleton: what must be said, by rule.
 2. The model writes prose from the task's prompt.
-3. Every sentence is checked. One that fails is written again, at most twice, each time from the text before
-   it with another seed and a lower temperature; then it is replaced by the skeleton's wording of what it was
-   about, or left out where it was about nothing.
+3. Every sentence is checked. One that fails is written again, at most twice, each time from the good text before
+   it with another seed and a lower temperature; what still fails is replaced by the skeleton's wording of what it
+   was about, or left out where it was about nothing.
 4. What must be said and is not said yet is added from the skeleton, marked.
 5. The whole document is checked once more. One figure that cannot be traced stops everything.
 
@@ -251,21 +251,28 @@ def _prose(checker: Checker, prompt: str, settings: Settings) -> Asking[list[str
 def _again(
     checker: Checker, prompt: str, checked: list[Checked], settings: Settings
 ) -> Asking[tuple[list[Checked], int]]:
-    """Write failed sentences again, all of one try in one batch."""
+    """Write failed sentences again, all of one try in one batch.
+
+    Failed sentences that follow one another would be written from the same text: the first of them is, and the next
+    try goes on from it.
+    """
     final, rewritten = list(checked), 0
     for attempt in range(1, _TRIES + 1):
-        failed = [i for i, c in enumerate(final) if c.faults]
+        failed = dict[str, int]()
+        for i, c in enumerate(final):
+            if c.faults:
+                failed.setdefault(_before(final, i), i)
         if not failed:
             break
         texts = yield Order(
-            prompts=tuple(prompt + _before(final, i) for i in failed),
+            prompts=tuple(prompt + before for before in failed),
             settings=Settings(
                 max_new_tokens=min(settings.max_new_tokens, 48),
                 temperature=settings.temperature / (attempt + 1),
                 seed=settings.seed + 7919 * attempt,
             ),
         )
-        for i, text in zip(failed, texts, strict=True):
+        for i, text in zip(failed.values(), texts, strict=True):
             new = next(iter(checker.sentences(text)), "")
             result = checker.check(new)
             if new and new[-1] in _STOPS and not result.faults:

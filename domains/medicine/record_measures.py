@@ -46,7 +46,7 @@ RECIPE = Recipe(
 )
 """How a writer of notes is trained: few patients with many notes each."""
 _SETTINGS = Settings(max_new_tokens=112, temperature=0.1, seed=0)
-_AT_ONCE = 8
+_AT_ONCE = 16
 """Rows whose prompts go to the model together."""
 
 

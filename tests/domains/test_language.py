@@ -530,6 +530,56 @@ def test_greedy_writing_equals_slow_twin_in_any_batch(load: Callable[..., Base],
     assert Writer(base, adapted).write(prompts, max_new_tokens=12, temperature=0, seed=0) == expected
 
 
+@pytest.mark.parametrize("kind", CAUSAL)
+def test_prompts_that_begin_alike_are_read_once_and_continued_as_alone(
+    load: Callable[..., Base], kind: TinyKind
+) -> None:
+    base = load(kind)
+    state = random_state(schema_of(base, kind))
+    adapted = base.adapt(state.schema, ())
+    adapted.load(state)
+    note = "Facts: woman, 64, type 2 diabetes since 2014. Note:"
+    prompts = [
+        note,
+        note + " A woman.",
+        note + " A woman. She is 64.",
+        "Facts: man, 3. Note:",
+        "Facts: man, 3. Note: He",
+    ]
+    writer = Writer(base, adapted)
+    alone = [writer.write([p], max_new_tokens=12, temperature=0, seed=0)[0] for p in prompts]
+    read: list[tuple[int, ...]] = []
+    handle = base.model.register_forward_pre_hook(
+        lambda _m, _a, given: read.append(tuple(given["input_ids"].shape)), with_kwargs=True
+    )
+    assert writer.write(prompts, max_new_tokens=12, temperature=0, seed=0) == alone
+    handle.remove()
+    assert [rows for rows, _ in read[:2]] == [2, 5], "the two beginnings, then what is left of each prompt"
+    longest = max(len(base.tokens(p)) for p in prompts)
+    assert sum(rows * tokens for rows, tokens in read[:2]) < 5 * longest
+
+
+def test_a_model_that_reads_through_a_window_reads_every_prompt_whole(
+    tmp_path: Path, directories: dict[str, Path]
+) -> None:
+    config = json.loads((directories["llama"] / "config.json").read_text())
+    kept = {k: v for k, v in config.items() if k not in ("architectures", "model_type")}
+    settings = transformers.MistralConfig(**{**kept, "sliding_window": 8})
+    transformers.MistralForCausalLM(settings).save_pretrained(tmp_path)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).write_bytes((directories["llama"] / name).read_bytes())
+    base = Base.load(tmp_path)
+    note = "Facts: woman, 64, type 2 diabetes since 2014. Note:"
+    prompts = [note, note + " A woman.", note + " A woman. She is 64 years old."]
+    read: list[tuple[int, ...]] = []
+    handle = base.model.register_forward_pre_hook(
+        lambda _m, _a, given: read.append(tuple(given["input_ids"].shape)), with_kwargs=True
+    )
+    Writer(base).write(prompts, max_new_tokens=12, temperature=0, seed=0)
+    handle.remove()
+    assert (3, max(len(base.tokens(p)) for p in prompts)) in read
+
+
 def test_prompts_that_are_too_many_for_the_cache_go_in_parts(
     load: Callable[..., Base], monkeypatch: pytest.MonkeyPatch
 ) -> None:

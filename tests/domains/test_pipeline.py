@@ -164,6 +164,30 @@ def test_a_sentence_is_written_again_at_most_twice() -> None:
     assert document.replaced == 1
 
 
+def test_failed_sentences_in_a_row_are_taken_up_one_after_the_other() -> None:
+    task, fields, reference = ROWS[0]
+    first, second, *_ = (s.rstrip(".") + "." for s in reference.split(". "))
+
+    class Better:
+        """Writes what the note has next, once it is asked again."""
+
+        def __init__(self) -> None:
+            self.asked: list[tuple[str, ...]] = []
+
+        def write(self, prompts: Sequence[str], **_: object) -> list[str]:
+            self.asked.append(tuple(prompts))
+            if len(self.asked) == 1:
+                return [" Seen 99 times. Takes 98 mg. Weighs 97 kg."]
+            return [" " + (second if first in p else first) for p in prompts]
+
+    writer = Better()
+    document = generate(task, task.read(fields), writer, Settings())
+    prompt = task.prompt(task.read(fields))
+    assert writer.asked == [(prompt,), (prompt,), (f"{prompt} {first}",)]
+    assert [s.text for s in document.sentences if s.source == "model"] == [first, second]
+    assert (document.rewritten, document.replaced) == (2, 1)
+
+
 def test_a_sentence_that_fails_for_good_is_replaced_and_marked() -> None:
     task, fields, _ = ROWS[0]
     source = task.read(fields)
