@@ -21,7 +21,7 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 def simulate(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [program("concordat"), "simulate", *arguments]
-    return subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=600)
 
 
 def test_a_run_prints_one_json_object_and_is_not_computed_twice(
