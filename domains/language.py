@@ -636,8 +636,10 @@ class Writer:
     def _batch(self, rows: Sequence[list[int]], config: transformers.GenerationConfig) -> list[str]:
         """Continue prompts that go through the model together; a beginning that several share is read once."""
         shared = prefixes(rows)
-        cache = self._read(shared, config) if shared else None
-        cuts = [len(shared.distinct[i]) for i in shared.which] if shared and cache else [0] * len(rows)
+        cache = None if shared is None else self._read(shared, config)
+        cuts = [0] * len(rows)
+        if shared is not None and cache is not None:
+            cuts = [len(shared.distinct[i]) for i in shared.which]
         # Padding stands before what is in the cache, and again before what is still to be read.
         read, rest = max(cuts), max(len(r) - c for r, c in zip(rows, cuts, strict=True))
         ids, mask = self._padded(
